@@ -1,0 +1,471 @@
+"""The nouns: what the kernel reported, who did it, where, and what we make of it.
+
+Everything here is frozen data.  Unknown is `None`, never `""` or `0`.
+
+Clocks: `*_ns` without more is the boot clock (CLOCK_BOOTTIME, what the probes
+stamp); `*_at_ns` is Unix time; `*_ticks` are the 1/100 s clock ticks since boot
+in which /proc/PID/stat states a start time.
+
+Text that came from a process, a packet or a file name is attacker-controlled.
+Bytes that are not UTF-8 arrive as `\\xNN` escapes; control characters are kept
+here and escaped where text is shown.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+NS_PER_TICK = 10_000_000  # USER_HZ is 100 on every Linux ABI that /proc is read through
+
+
+class ProcessKey(NamedTuple):
+    """Identity of a process on one boot: a tgid is reused, with its start time it is not."""
+
+    tgid: int
+    started_ticks: int
+
+
+class FileId(NamedTuple):
+    """Identity of a file: device number as the kernel keeps it (s_dev) and inode number."""
+
+    device: int
+    inode: int
+
+
+class Stdio(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of the descriptors 0-2 was when a program started."""
+
+    fd: int
+    """0, 1 or 2."""
+    kind: str
+    """`socket`, `pipe`, `file`, `tty`, `device` or `other`."""
+    socket: Socket | None = None
+    """Set for an internet socket only."""
+    inode: int | None = None
+    """Inode of the pipe or socket: who holds the other end can be found by it."""
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True):
+    """An internet socket, read from `struct sock`."""
+
+    protocol: int
+    """IANA number: 6 TCP, 17 UDP."""
+    local_address: str
+    local_port: int
+    remote_address: str | None
+    """None while not connected."""
+    remote_port: int | None
+    cookie: int | None
+    """The kernel's socket cookie; None when none was ever given out for it."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every record says, from the record header; one subclass per probe.
+
+    The actor is the process that did it, at the moment it did it.
+    """
+
+    time_ns: int
+    at_ns: int
+    tgid: int
+    tid: int
+    started_ns: int
+    """Start of the process, boot clock."""
+    ns_tgid: int
+    """The process id as its own pid namespace knows it."""
+    cgroup_id: int
+    mnt_ns: int
+    pid_ns: int
+    uid: int
+    euid: int
+    gid: int
+    egid: int
+    result: int
+    """What the system call returned; 0 where the hook has no result."""
+    flags: tuple[str, ...] = ()
+    """How far the record can be trusted: `truncated`, `user_memory`, `fd_shared`, `fd_raced`, `read_error`, `late`."""
+
+    @property
+    def actor(self) -> ProcessKey:
+        """Return the identity of the process that acted."""
+        return ProcessKey(self.tgid, self.started_ns // NS_PER_TICK)
+
+
+class ProcessExec(Event, frozen=True, kw_only=True, tag="process_exec"):
+    """A program was started (sched_process_exec): the new image, from kernel objects."""
+
+    path: str
+    """Of bprm->file, walked from the dentry up to the root of its mount tree."""
+    filename: str
+    """As the caller named it; for a script, the script. The kernel's own copy."""
+    interpreted: bool
+    """True for a script: `path` is its interpreter and `filename` the script."""
+    args: tuple[str, ...]
+    """The arguments, or the first of them when `args_omitted_bytes` is not 0."""
+    args_tail: tuple[str, ...] = ()
+    """The last arguments, when some in the middle were left out."""
+    args_omitted_bytes: int = 0
+    cwd: str | None
+    comm: str
+    cgroup_path: str | None
+    """Of the cgroup that says most: the unified one, else the v1 pids hierarchy."""
+    parent_tgid: int
+    parent_started_ns: int
+    device: int
+    inode: int
+    size_bytes: int
+    mode_raw: int
+    """st_mode, so that a set-user-id program can be told."""
+    changed_at_ns: int
+    """ctime of the executable: no user can set it back without the clock."""
+    memfd: bool
+    unlinked: bool
+    upper: bool | None
+    """In an overlay: True when the file is in the writable layer; None when not on an overlay or unknown."""
+    ld_preload: str | None = None
+    ld_library_path: str | None = None
+    stdio: tuple[Stdio, ...] = ()
+
+    @property
+    def file(self) -> FileId:
+        """Return the identity of the executable."""
+        return FileId(self.device, self.inode)
+
+
+class ProcessFork(Event, frozen=True, kw_only=True, tag="process_fork"):
+    """A process was made; threads are not reported. The actor is the caller of clone."""
+
+    child_tgid: int
+    child_started_ns: int
+    child_ns_tgid: int
+    parent_tgid: int
+    """The child's real parent: not the caller under CLONE_PARENT."""
+    parent_started_ns: int
+
+    @property
+    def child(self) -> ProcessKey:
+        """Return the identity of the new process."""
+        return ProcessKey(self.child_tgid, self.child_started_ns // NS_PER_TICK)
+
+    @property
+    def parent(self) -> ProcessKey:
+        """Return the identity of its parent."""
+        return ProcessKey(self.parent_tgid, self.parent_started_ns // NS_PER_TICK)
+
+
+class ProcessExit(Event, frozen=True, kw_only=True, tag="process_exit"):
+    """The last thread of a process ended."""
+
+    exit_code: int | None
+    """None when a signal ended it."""
+    signal: int | None
+
+
+class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
+    """A regular file was created or opened for writing."""
+
+    path: str
+    device: int
+    inode: int
+    flags_raw: int
+    """f_flags of the open file (include/uapi/asm-generic/fcntl.h)."""
+    created: bool
+    upper: bool | None
+    user_path: str | None = None
+    """The path as the caller wrote it: a second witness where the descriptor could be raced."""
+
+    @property
+    def file(self) -> FileId:
+        """Return the identity of the file."""
+        return FileId(self.device, self.inode)
+
+
+class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
+    """A file was mapped executable by mmap: what loading a shared library comes to."""
+
+    path: str
+    device: int
+    inode: int
+    size_bytes: int
+    changed_at_ns: int
+    memfd: bool
+    unlinked: bool
+    upper: bool | None
+
+    @property
+    def file(self) -> FileId:
+        """Return the identity of the mapped file."""
+        return FileId(self.device, self.inode)
+
+
+class MemfdCreate(Event, frozen=True, kw_only=True, tag="memfd_create"):
+    """A file that exists in memory only was made."""
+
+    name: str
+    """From the dentry, without the kernel's `memfd:` prefix."""
+    flags_raw: int
+    """MFD_* (include/uapi/linux/memfd.h)."""
+    device: int
+    inode: int
+
+
+class FdDup(Event, frozen=True, kw_only=True, tag="fd_dup"):
+    """An internet socket was put on descriptor 0, 1 or 2 by dup, dup2, dup3 or fcntl."""
+
+    old_fd: int
+    new_fd: int
+    socket: Socket
+
+
+class NetConnect(Event, frozen=True, kw_only=True, tag="net_connect"):
+    """A TCP or UDP socket was told where to send: connect, or the first sendto of a destination."""
+
+    protocol: int
+    """IANA number: 6 TCP, 17 UDP."""
+    remote_address: str
+    remote_port: int
+    cookie: int
+    connected: bool
+    """True for connect(), False for a datagram sent without one."""
+
+
+class DnsQuery(Event, frozen=True, kw_only=True, tag="dns_query"):
+    """A DNS question left this host, over UDP or TCP, to any resolver. The actor is who asked."""
+
+    name: str
+    """As asked, lower-cased, without the trailing dot; bytes outside printable ASCII are escaped."""
+    type_raw: int
+    """QTYPE (RFC 1035 3.2.2, IANA registry)."""
+    transaction: int
+    protocol: int
+    """IANA number of the transport: 6 or 17."""
+    remote_address: str
+    remote_port: int
+    local_address: str
+    local_port: int
+    cookie: int | None
+
+
+class Executable(msgspec.Struct, frozen=True, kw_only=True):
+    """A program as a process runs it."""
+
+    path: str
+    file: FileId | None = None
+    """None when it could no longer be looked at."""
+    size_bytes: int | None = None
+    changed_at_ns: int | None = None
+    memfd: bool = False
+    unlinked: bool = False
+    upper: bool | None = None
+    script_path: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """A process as far as we know it; replaced whole when something changes."""
+
+    key: ProcessKey
+    uuid: str
+    """Stable: the same process gets the same one after the agent restarts."""
+    parent: ProcessKey | None
+    parent_uuid: str | None = None
+    exe: Executable | None = None
+    """None for a kernel thread, or when it was gone before it could be read."""
+    replaced: Executable | None = None
+    """The program this same process ran before its last exec."""
+    name: str | None = None
+    """Basename of the executable, else comm."""
+    args: tuple[str, ...] = ()
+    cwd: str | None = None
+    started_at_ns: int
+    exec_at_ns: int | None = None
+    exited_at_ns: int | None = None
+    ns_tgid: int | None = None
+    uid: int | None = None
+    euid: int | None = None
+    gid: int | None = None
+    egid: int | None = None
+    user: str | None = None
+    mnt_ns: int | None = None
+    pid_ns: int | None = None
+    cgroup_id: int | None = None
+    cgroup_path: str | None = None
+    container_id: str | None = None
+    ld_preload: str | None = None
+    ld_library_path: str | None = None
+    stdio: tuple[Stdio, ...] = ()
+    """At its last exec."""
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """A container, as its cgroup path and namespaces tell."""
+
+    id: str
+    runtime: str | None
+    """`docker`, `containerd`, `cri-o`, `podman`, `ecs`, `runc`, `crun`; None when the path does not tell."""
+    pod_uid: str | None = None
+    task_id: str | None = None
+    """ECS task."""
+    started_at_ns: int | None
+    """Start of its first process that we know of."""
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine the agent runs on."""
+
+    id: str
+    """What the collector knows this host by: instance id where there is one, else the machine id."""
+    name: str
+    boot_id: str
+    kernel: str
+    architecture: str
+    mnt_ns: int | None
+    """Namespaces of process 1: what is not in them may be a container."""
+    pid_ns: int | None
+
+
+class Severity(Enum):
+    """GuardDuty's bands; the value is the number that its sample findings use."""
+
+    LOW = 2.0
+    MEDIUM = 5.0
+    HIGH = 8.0
+
+
+class Sensitivity(Enum):
+    """How much company a finding needs before it fires."""
+
+    LOW = "low"
+    BALANCED = "balanced"
+    HIGH = "high"
+
+
+class Threat(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry of a threat list that matched."""
+
+    list_name: str
+    entry: str
+    names: tuple[str, ...] = ()
+    sha256: str | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a finding fired.
+
+    `reason` is the sentence an analyst reads first. The other fields are those of
+    GuardDuty's RuntimeContext (botocore model `guardduty`), with the same names in
+    snake case, and what fills `service.action` and `service.evidence`.
+    """
+
+    reason: str
+    modifying_process: Process | None = None
+    modified_at_ns: int | None = None
+    script_path: str | None = None
+    library_path: str | None = None
+    ld_preload_value: str | None = None
+    address_family: str | None = None
+    iana_protocol_number: int | None = None
+    target_process: Process | None = None
+    tool_name: str | None = None
+    tool_category: str | None = None
+    command_line_example: str | None = None
+    threat_file_path: str | None = None
+    file_path: str | None = None
+    flags: tuple[str, ...] = ()
+    domain: str | None = None
+    """Asked for: becomes a DNS_REQUEST action."""
+    socket: Socket | None = None
+    """Becomes a NETWORK_CONNECTION action."""
+    threats: tuple[Threat, ...] = ()
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One occurrence of a finding type on this host."""
+
+    type: str
+    severity: float
+    title: str
+    at_ns: int
+    event_kind: str
+    event_time_ns: int
+    """With the kind and the actor, names the event in the store."""
+    process: Process
+    sha256: str | None
+    """Of the executable; None with `sha256_missing` saying why."""
+    sha256_missing: str | None = None
+    lineage: tuple[Process, ...]
+    """Ancestors, parent first."""
+    container: Container | None
+    evidence: Evidence
+    attack: str
+    """MITRE ATT&CK technique, such as T1620."""
+
+
+class Writer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who last opened a file for writing, while we watched."""
+
+    process: Process
+    at_ns: int
+    path: str
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What enrichment knows about an event at the moment it is looked at."""
+
+    host: Host
+    actor: Process | None
+    """None when the process was gone and never seen."""
+    lineage: tuple[Process, ...] = ()
+    """Ancestors, parent first."""
+    container: Container | None = None
+    writer: Writer | None = None
+    """Of the file that the event is about."""
+    outbound_cookies: frozenset[int] = frozenset()
+    """Those sockets of the event that we saw connecting out of this host."""
+
+
+class Intelligence(Protocol):
+    """One immutable snapshot of the threat lists."""
+
+    def domain(self, name: str, category: str) -> Threat | None:
+        """Return the entry that covers `name` (lower case, no trailing dot), matched by label suffix."""
+
+
+class Benign(Protocol):
+    """Known good company, read from data."""
+
+    def excuse(self, finding: str, event: Event, context: Context) -> str | None:
+        """Return the reason why `finding` stays silent here at balanced, or None."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What `match` may look at beside the event: its surroundings, and the policy in force."""
+
+    host: Host
+    actor: Process
+    lineage: tuple[Process, ...] = ()
+    container: Container | None = None
+    writer: Writer | None = None
+    outbound_cookies: frozenset[int] = frozenset()
+    intel: Intelligence
+    benign: Benign
+    sensitivity: Sensitivity = Sensitivity.BALANCED
+
+
+class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one probe when the source was opened."""
+
+    name: str
+    attached: bool
+    lane: str | None = None
+    """The first lane of the probe that loaded."""
+    reason: str | None = None
+    """Why it is not attached, in one line."""
+
+
+def facts(event: Event) -> dict[str, Any]:
+    """Return the fields an event adds to the common header, by name."""
+    common = Event.__struct_fields__
+    return {name: getattr(event, name) for name in event.__struct_fields__ if name not in common}
