@@ -1,0 +1,44 @@
+# The verbs of this repository. ARGS passes options on: make run ARGS=--json, make test ARGS="-k memfd".
+
+SHELL := /bin/bash
+BIN := .venv/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+PYTHON_FILES := agent collector proto tests setup.py $(wildcard bench)
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint types fmt proto docs clean
+
+help:
+	@echo "make VERB, where VERB is"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## install what is missing: system packages, .venv with vedette, protobuf code
+	@packaging/setup.sh
+
+run: setup ## watch this host: collector, agent and live view, as root
+	@$(SUDO) $(BIN)/vedette run $(ARGS)
+
+test: setup ## every tier that can run here: unit, kernel, system, packaging
+	@$(BIN)/pytest -m "unit or kernel or system or packaging" $(ARGS)
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check $(PYTHON_FILES)
+	@$(BIN)/ruff format --check $(PYTHON_FILES)
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+fmt: setup ## put imports and layout in order
+	@$(BIN)/ruff check --select I --fix --quiet $(PYTHON_FILES)
+	@$(BIN)/ruff format $(PYTHON_FILES)
+
+proto: setup ## generate _proto/ from proto/ where something changed
+	@$(BIN)/python proto/generate.py
+
+docs: setup ## write what is generated under docs/
+	@$(BIN)/python -m agent.docs
+
+clean: ## remove what was built; .venv too
+	@rm -rf .venv _proto build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find agent collector proto tests -name __pycache__ -prune -exec rm -rf {} +
