@@ -1,0 +1,298 @@
+"""The agent's settings: one frozen `Config` from one TOML file; an empty file works.
+
+Every key is declared once, below, with its type, its limits and its meaning;
+`docs/configuration.md` says the same and a test holds the two together.  A key
+that is not declared, or a value that is not as declared, raises ConfigError
+naming file, line, key and what is allowed.  A file is never half used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+import tomllib
+from collections.abc import Iterator
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+from typing import Any
+from typing import Literal
+from typing import NamedTuple
+from typing import TypeVar
+
+import msgspec
+from msgspec import Meta
+from msgspec import inspect
+
+from agent.errors import ConfigError
+from agent.model import Sensitivity
+
+_FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
+_MIB = 1024 * 1024
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[collector]`: where findings and events go."""
+
+    address: Annotated[
+        str | None,
+        Meta(
+            description="`unix:PATH`, or `HOST:PORT`. Plain text goes to unix sockets and loopback alone; any other "
+            "address needs the three files below. Without it: `collector.sock` in `state_dir`."
+        ),
+    ] = None
+    ca_file: Annotated[Path | None, Meta(description="PEM: who signs the collector's certificate.")] = None
+    cert_file: Annotated[Path | None, Meta(description="PEM: this agent's certificate; its name is the identity.")] = (
+        None
+    )
+    key_file: Annotated[Path | None, Meta(description="PEM: the private key of `cert_file`.")] = None
+
+
+class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[sensor]`: what is watched, and how the probes are loaded."""
+
+    probes: Annotated[
+        tuple[str, ...] | Literal["all"],
+        Meta(description='`"all"`, or a list of probe names, as `vedette doctor` shows them.'),
+    ] = "all"
+    python: Annotated[
+        Path | None,
+        Meta(description="Interpreter that can import `bcc`. Without it: the first that can, of this one and python3."),
+    ] = None
+    own_tgids: Annotated[
+        tuple[Annotated[int, Meta(ge=1)], ...],
+        Meta(description="Process ids that belong to us and are not reported, beside the agent's own."),
+    ] = ()
+
+
+class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[findings]`: how much company a finding needs before it fires."""
+
+    sensitivity: Annotated[
+        Sensitivity, Meta(description="`high` fires at once; `balanced` lets known benign company pass.")
+    ] = Sensitivity.BALANCED
+    overrides: Annotated[
+        dict[str, Sensitivity],
+        Meta(description='The same for single finding types: `"Execution:Runtime/ReverseShell" = "high"`.'),
+    ] = {}
+
+
+class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[spool]`: what is kept on disk while the collector is away."""
+
+    limit_bytes: Annotated[
+        int, Meta(ge=_MIB, description="Size above which the oldest events, then the oldest findings, are given up.")
+    ] = 256 * _MIB
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set."""
+
+    state_dir: Annotated[Path, Meta(description="Where the spool is kept.")] = Path("/var/lib/vedette")
+    lock_file: Annotated[
+        Path, Meta(description="Held by the one agent of this host; share it between ways of installing.")
+    ] = Path("/run/vedette/agent.lock")
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="What goes to standard error.")
+    ] = "info"
+    collector: CollectorConfig = CollectorConfig()
+    sensor: SensorConfig = SensorConfig()
+    findings: FindingsConfig = FindingsConfig()
+    spool: SpoolConfig = SpoolConfig()
+
+    @property
+    def address(self) -> str:
+        """Return the collector's address, or that of the local one when none is set."""
+        return self.collector.address or local_address(self.state_dir)
+
+
+def local_address(state_dir: Path) -> str:
+    """Return the address of the unix socket on which a collector with this state directory listens."""
+    return f"unix:{state_dir}/collector.sock"
+
+
+class Key(NamedTuple):
+    """A declared key, in words."""
+
+    name: str
+    """Dotted: `sensor.probes`."""
+    allowed: str
+    default: str
+    meaning: str
+
+
+def declared_keys(section: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[Key]:
+    """Yield every key there is, in the order of declaration."""
+    for field in msgspec.structs.fields(section):
+        if isinstance(field.default, msgspec.Struct):
+            yield from declared_keys(type(field.default), f"{field.name}.")
+        else:
+            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+            meaning = inspect.type_info(field.type)
+            yield Key(prefix + field.name, _allowed(meaning), _spelled(default), _description(meaning))
+
+
+def load(path: Path) -> Config:
+    """Return the settings in a file.  Raises ConfigError when it cannot be read or used."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_FILE_LIMIT_BYTES + 1)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}") from exc
+    if len(raw) > _FILE_LIMIT_BYTES:
+        raise ConfigError(f"{path} is larger than {_FILE_LIMIT_BYTES} bytes: not a configuration file")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        raise ConfigError(f"{path}:{line}: not UTF-8") from exc
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """Return the settings in a TOML document, called `name` in errors.  Raises ConfigError."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{name}:{_where(text, str(exc))}") from exc
+    try:
+        return _section(Config, document, ())
+    except _BadKey as exc:
+        raise ConfigError(f"{name}:{_line(text, exc.path)}: {exc.complaint}") from exc
+
+
+class _BadKey(Exception):
+    """What is wrong with the key at a path."""
+
+    def __init__(self, path: tuple[str, ...], complaint: str) -> None:
+        super().__init__(complaint)
+        self.path = path
+        self.complaint = complaint
+
+
+def _section(kind: type[_S], table: Mapping[str, Any], path: tuple[str, ...]) -> _S:
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values = {}
+    for key, value in table.items():
+        here = (*path, key)
+        if key not in fields:
+            raise _BadKey(here, f"unknown key {'.'.join(here)}; {_instead(key, list(fields))}")
+        default = fields[key].default
+        if not isinstance(default, msgspec.Struct):
+            values[key] = _value(fields[key].type, value, here)
+        elif isinstance(value, dict):
+            values[key] = _section(type(default), value, here)
+        else:
+            raise _BadKey(here, f"{key} is a section: write [{key}]")
+    return kind(**values)
+
+
+def _value(kind: Any, value: Any, path: tuple[str, ...]) -> Any:
+    declared = inspect.type_info(kind)
+    inner = declared.type if isinstance(declared, inspect.Metadata) else declared
+    if isinstance(inner, inspect.DictType) and isinstance(value, dict):
+        of = kind.__origin__.__args__[1]
+        return {key: _value(of, item, (*path, key)) for key, item in value.items()}
+    try:
+        return msgspec.convert(value, kind, dec_hook=_path)
+    except msgspec.ValidationError as exc:
+        raise _BadKey(path, f"{'.'.join(path)} must be {_allowed(declared)}, not {reprlib.repr(value)}") from exc
+
+
+def _path(kind: type, value: object) -> Path:
+    if kind is not Path or not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("not an absolute path")
+    return Path(value)
+
+
+def _instead(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+
+
+def _where(text: str, complaint: str) -> str:
+    found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", complaint, re.DOTALL)
+    if found:
+        return f"{found[2]}: {found[1]}"
+    return f"{text.count(chr(10)) + 1}: {complaint}"
+
+
+def _line(text: str, path: tuple[str, ...]) -> int:
+    """Return the line on which a key of a valid document stands.
+
+    tomllib does not say.  But the first lines of a document, up to any that ends
+    a statement, are a document too: the key stands right after the longest such
+    beginning that does not have it.
+    """
+    lines = text.split("\n")
+    before = 0
+    for count in range(1, len(lines)):
+        try:
+            document = tomllib.loads("\n".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            continue
+        if _has(document, path):
+            break
+        before = count
+    return before + 1
+
+
+def _has(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    table: Any = document
+    for key in path:
+        if not isinstance(table, dict) or key not in table:
+            return False
+        table = table[key]
+    return True
+
+
+def _allowed(declared: inspect.Type) -> str:
+    """Return in words what a declared type takes."""
+    match declared:
+        case inspect.Metadata():
+            return _allowed(declared.type)
+        case inspect.UnionType():
+            return " or ".join(sorted(_allowed(one) for one in declared.types if not isinstance(one, inspect.NoneType)))
+        case inspect.LiteralType():
+            return _one_of([str(value) for value in declared.values])
+        case inspect.EnumType():
+            return _one_of([one.value for one in declared.cls])
+        case inspect.IntType():
+            return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
+        case inspect.VarTupleType():
+            return f"a list, each {_allowed(declared.item_type)}"
+        case inspect.DictType():
+            return f"a table, each value {_allowed(declared.value_type)}"
+        case inspect.CustomType():
+            return "an absolute path"
+        case _:
+            return "a text"
+
+
+def _one_of(values: list[str]) -> str:
+    return ("one of " if len(values) > 1 else "") + ", ".join(f'"{value}"' for value in values)
+
+
+def _description(declared: inspect.Type) -> str:
+    extra = declared.extra_json_schema if isinstance(declared, inspect.Metadata) else None
+    return str((extra or {}).get("description", ""))
+
+
+def _spelled(value: object) -> str:
+    """Return a default as TOML has it; empty for none."""
+    match value:
+        case None:
+            return ""
+        case Enum():
+            return _spelled(value.value)
+        case str() | Path():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(_spelled(item) for item in value)}]"
+        case dict():
+            return "{}"
+        case _:
+            return str(value)

@@ -1,0 +1,168 @@
+"""What the agent accepts as settings, and how it refuses the rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import config
+from agent.errors import ConfigError
+from agent.model import Sensitivity
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+FULL = """
+state_dir = "/srv/vedette"
+lock_file = "/run/lock/vedette"
+log_level = "debug"
+
+[collector]
+address = "collector.example:4250"
+ca_file = "/etc/vedette/ca.pem"
+cert_file = "/etc/vedette/agent.pem"
+key_file = "/etc/vedette/agent.key"
+
+[sensor]
+probes = ["process_exec", "dns_query"]
+python = "/usr/bin/python3"
+own_tgids = [12, 13]
+
+[findings]
+sensitivity = "low"
+
+[findings.overrides]
+"Execution:Runtime/ReverseShell" = "high"
+
+[spool]
+limit_bytes = 1_048_576
+"""
+
+
+def test_an_empty_file_is_a_configuration() -> None:
+    """Nobody has to set anything: the agent then reports to the collector beside it."""
+    settings = config.parse("", "empty")
+
+    assert config.Config() == settings
+    assert "unix:/var/lib/vedette/collector.sock" == settings.address
+
+
+def test_every_key_can_be_set() -> None:
+    """A full file says what it says."""
+    settings = config.parse(FULL, "full")
+
+    assert Path("/srv/vedette") == settings.state_dir
+    assert "collector.example:4250" == settings.address
+    assert ("process_exec", "dns_query") == settings.sensor.probes
+    assert (12, 13) == settings.sensor.own_tgids
+    assert Sensitivity.LOW is settings.findings.sensitivity
+    assert {"Execution:Runtime/ReverseShell": Sensitivity.HIGH} == settings.findings.overrides
+    set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}
+    assert {key.name.split(".")[-1] for key in config.declared_keys()} - set_keys == {"overrides"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("colector = 1", "f:1: unknown key colector; did you mean collector?", id="near a key"),
+        pytest.param(
+            "\n[spool]\nzzz = 1",
+            "f:3: unknown key spool.zzz; known here: limit_bytes",
+            id="near nothing",
+        ),
+        pytest.param("[sensors]\n", "f:1: unknown key sensors; did you mean sensor?", id="unknown section"),
+        pytest.param(
+            "[sensor]\n# one\n\nprobes = 'all'\nprobs = 'all'",
+            "f:5: unknown key sensor.probs; did you mean probes?",
+            id="comments and blank lines count",
+        ),
+        pytest.param(
+            "[sensor]\nprobes = [\n  'a',\n  3,\n]\n",
+            "f:2: sensor.probes must be \"all\" or a list, each a text, not ['a', 3]",
+            id="a value over several lines is named by its first",
+        ),
+        pytest.param(
+            "log_level = 'info'\nstate_dir = '''\n[spool]\nlimit_bytes = 1'''\n",
+            "f:2: state_dir must be an absolute path, not '[spool]",
+            id="text that looks like a key is none",
+        ),
+        pytest.param("spool = {limit_bytes = 'x'}", "f:1: spool.limit_bytes must be a whole number", id="inline table"),
+        pytest.param("spool.limit_bytes = 3", "f:1: spool.limit_bytes must be a whole number, at least 1048576, not 3"),
+        pytest.param("spool = 3", "f:1: spool is a section: write [spool]", id="value for a section"),
+        pytest.param("state_dir = 'here'", "f:1: state_dir must be an absolute path, not 'here'"),
+        pytest.param('lock_file = "/a\\u0000b"', "f:1: lock_file must be an absolute path, not '/a\\x00b'"),
+        pytest.param(
+            "[sensor]\nown_tgids = [0]", "f:2: sensor.own_tgids must be a list, each a whole number, at least 1"
+        ),
+        pytest.param("[sensor]\nown_tgids = [true]", "f:2: sensor.own_tgids must be a list", id="a truth is no number"),
+        pytest.param(
+            "log_level = 'loud'", 'f:1: log_level must be one of "debug", "error", "info", "warning", not \'loud\''
+        ),
+        pytest.param(
+            "[findings]\nsensitivity = 'hi'",
+            'f:2: findings.sensitivity must be one of "low", "balanced", "high", not \'hi\'',
+        ),
+        pytest.param(
+            "[findings.overrides]\na = 'low'\n'b:c' = 'hgih'",
+            'f:3: findings.overrides.b:c must be one of "low", "balanced", "high", not \'hgih\'',
+            id="the entry of a table, not the table",
+        ),
+        pytest.param("\n\na = = 1", "f:3: Invalid value", id="not TOML"),
+        pytest.param("a = '''\n\n", "f:3: Expected \"'''\"", id="not TOML at its end"),
+        pytest.param("[spool]\n[spool]\n", "f:2: Cannot declare", id="a section twice"),
+    ],
+)
+def test_what_is_not_understood_names_its_line(text: str, complaint: str) -> None:
+    """An operator is told file, line, key and what is allowed."""
+    with pytest.raises(ConfigError) as refused:
+        config.parse(text, "f")
+
+    assert str(refused.value).startswith(complaint)
+
+
+@given(st.text(alphabet="[]=.'\"\n#ab1{}, \\spool"))
+def test_no_text_is_half_understood(text: str) -> None:
+    """Whatever a file holds, it is a configuration or a sentence with a line."""
+    try:
+        config.parse(text, "f")
+    except ConfigError as refused:
+        complaint = str(refused)
+    else:
+        return
+
+    assert re.match(r"f:\d+: ", complaint)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file is one sentence."""
+    with pytest.raises(ConfigError, match=r"none\.toml cannot be read: No such file or directory"):
+        config.load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text_names_the_line(tmp_path: Path) -> None:
+    """A stray byte is found."""
+    path = tmp_path / "f.toml"
+    path.write_bytes(b"# one\nstate_dir = '/\xff'\n")
+
+    with pytest.raises(ConfigError, match=r"f\.toml:2: not UTF-8"):
+        config.load(path)
+
+
+def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    """A device or a core dump given by mistake does not fill the memory."""
+    with pytest.raises(ConfigError, match="/dev/zero is larger than"):
+        config.load(Path("/dev/zero"))
+
+
+def test_the_documentation_has_every_key() -> None:
+    """docs/configuration.md says what the agent really takes, with its defaults."""
+    rows = re.findall(r"^\| `(.+?)` \| (.*?) \| (.*?) \| (.*?) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    declared = [
+        (key.name, key.allowed, f"`{key.default}`" if key.default else "none", key.meaning)
+        for key in config.declared_keys()
+    ]
+
+    assert declared == rows
