@@ -74,10 +74,6 @@ class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):
     sensitivity: Annotated[
         Sensitivity, Meta(description="`high` fires at once; `balanced` lets known benign company pass.")
     ] = Sensitivity.BALANCED
-    overrides: Annotated[
-        dict[str, Sensitivity],
-        Meta(description='The same for single finding types: `"Execution:Runtime/ReverseShell" = "high"`.'),
-    ] = {}
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,9 +126,8 @@ def declared_keys(section: type[msgspec.Struct] = Config, prefix: str = "") -> I
         if isinstance(field.default, msgspec.Struct):
             yield from declared_keys(type(field.default), f"{field.name}.")
         else:
-            default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
             meaning = inspect.type_info(field.type)
-            yield Key(prefix + field.name, _allowed(meaning), _spelled(default), _description(meaning))
+            yield Key(prefix + field.name, _allowed(meaning), _spelled(field.default), _description(meaning))
 
 
 def load(path: Path) -> Config:
@@ -192,10 +187,6 @@ def _section(kind: type[_S], table: Mapping[str, Any], path: tuple[str, ...]) ->
 
 def _value(kind: Any, value: Any, path: tuple[str, ...]) -> Any:
     declared = inspect.type_info(kind)
-    inner = declared.type if isinstance(declared, inspect.Metadata) else declared
-    if isinstance(inner, inspect.DictType) and isinstance(value, dict):
-        of = kind.__origin__.__args__[1]
-        return {key: _value(of, item, (*path, key)) for key, item in value.items()}
     try:
         return msgspec.convert(value, kind, dec_hook=_path)
     except msgspec.ValidationError as exc:
@@ -264,8 +255,6 @@ def _allowed(declared: inspect.Type) -> str:
             return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
         case inspect.VarTupleType():
             return f"a list, each {_allowed(declared.item_type)}"
-        case inspect.DictType():
-            return f"a table, each value {_allowed(declared.value_type)}"
         case inspect.CustomType():
             return "an absolute path"
         case _:
@@ -292,7 +281,5 @@ def _spelled(value: object) -> str:
             return f'"{value}"'
         case tuple():
             return f"[{', '.join(_spelled(item) for item in value)}]"
-        case dict():
-            return "{}"
         case _:
             return str(value)

@@ -34,9 +34,6 @@ own_tgids = [12, 13]
 [findings]
 sensitivity = "low"
 
-[findings.overrides]
-"Execution:Runtime/ReverseShell" = "high"
-
 [spool]
 limit_bytes = 1_048_576
 """
@@ -59,9 +56,8 @@ def test_every_key_can_be_set() -> None:
     assert ("process_exec", "dns_query") == settings.sensor.probes
     assert (12, 13) == settings.sensor.own_tgids
     assert Sensitivity.LOW is settings.findings.sensitivity
-    assert {"Execution:Runtime/ReverseShell": Sensitivity.HIGH} == settings.findings.overrides
     set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}
-    assert {key.name.split(".")[-1] for key in config.declared_keys()} - set_keys == {"overrides"}
+    assert {key.name.split(".")[-1] for key in config.declared_keys()} == set_keys
 
 
 @pytest.mark.parametrize(
@@ -104,11 +100,6 @@ def test_every_key_can_be_set() -> None:
         pytest.param(
             "[findings]\nsensitivity = 'hi'",
             'f:2: findings.sensitivity must be one of "low", "balanced", "high", not \'hi\'',
-        ),
-        pytest.param(
-            "[findings.overrides]\na = 'low'\n'b:c' = 'hgih'",
-            'f:3: findings.overrides.b:c must be one of "low", "balanced", "high", not \'hgih\'',
-            id="the entry of a table, not the table",
         ),
         pytest.param("\n\na = = 1", "f:3: Invalid value", id="not TOML"),
         pytest.param("a = '''\n\n", "f:3: Expected \"'''\"", id="not TOML at its end"),
