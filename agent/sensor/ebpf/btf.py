@@ -50,7 +50,8 @@ class _BtfMember(ctypes.Structure):
 _PRINTF_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
-def _load_libbpf() -> ctypes.CDLL:
+def load_libbpf() -> ctypes.CDLL:
+    """Return libbpf, declared.  Raises BtfError naming the package when it is missing."""
     for name in LIBBPF_NAMES:
         try:
             lib = ctypes.CDLL(name, use_errno=True)
@@ -65,6 +66,8 @@ def _declare(lib: ctypes.CDLL) -> None:
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32
     lib.btf__parse.restype = pointer
     lib.btf__parse.argtypes = [text, pointer]
+    lib.btf__parse_split.restype = pointer
+    lib.btf__parse_split.argtypes = [text, pointer]
     lib.btf__free.argtypes = [pointer]
     lib.btf__free.restype = None
     lib.btf__find_by_name_kind.restype = ctypes.c_int32
@@ -83,9 +86,13 @@ def _declare(lib: ctypes.CDLL) -> None:
 class KernelTypes:
     """The types of one kernel.  Raises BtfError when they cannot be read."""
 
-    def __init__(self, path: str = VMLINUX_BTF) -> None:
-        self._lib = _load_libbpf()
-        self._btf = self._lib.btf__parse(path.encode(), None)
+    def __init__(self, path: str = VMLINUX_BTF, module: str | None = None) -> None:
+        """Read the kernel's types from `path`, and those of one `module` on top of them."""
+        self._lib = load_libbpf()
+        self._base = self._lib.btf__parse(path.encode(), None)
+        self._btf = self._base
+        if self._base and module:
+            self._btf = self._lib.btf__parse_split(module.encode(), self._base)
         if not self._btf:
             raise BtfError(
                 f"{path} cannot be read ({_strerror()}): this kernel was built without "
@@ -95,6 +102,8 @@ class KernelTypes:
     def close(self) -> None:
         """Free what libbpf holds."""
         self._lib.btf__free(self._btf)
+        if self._btf != self._base:
+            self._lib.btf__free(self._base)
 
     def has_struct(self, name: str) -> bool:
         """Return whether the kernel knows `struct name`."""
@@ -104,19 +113,19 @@ class KernelTypes:
         """Return whether `struct` has `field`, also inside an anonymous member."""
         return any(name == field for name, _ in self.fields(struct))
 
-    def has_enumerator(self, enum: str, enumerator: str) -> bool:
-        """Return whether `enum` names `enumerator`; how a helper or a subsystem is asked for."""
+    def enumerator(self, enum: str, name: str) -> int:
+        """Return the value of `name` in `enum`, -1 when the kernel does not have it."""
         for kind, stride in ((_KIND_ENUM, 8), (_KIND_ENUM64, 12)):
             type_id = self._find(enum, kind)
             if type_id <= 0:
                 continue
-            type_pointer = self._lib.btf__type_by_id(self._btf, type_id)
-            base = ctypes.addressof(type_pointer.contents) + ctypes.sizeof(_BtfType)
-            for index in range(type_pointer.contents.info & 0xFFFF):
-                name_off = ctypes.c_uint32.from_address(base + index * stride).value
-                if self._name(name_off) == enumerator:
-                    return True
-        return False
+            entry = self._lib.btf__type_by_id(self._btf, type_id).contents
+            base = ctypes.addressof(entry) + ctypes.sizeof(_BtfType)
+            for address in range(base, base + (entry.info & 0xFFFF) * stride, stride):
+                name_off, value = (ctypes.c_uint32 * 2).from_address(address)
+                if self._name(name_off) == name:
+                    return int(value)
+        return -1
 
     def fields(self, struct: str) -> Iterator[tuple[str, int]]:
         """Yield (name, byte offset) of every addressable field of `struct`.

@@ -1,0 +1,163 @@
+"""How each kind of hook is attached: a table from kind to function.
+
+Every attachment is held by a file descriptor and vanishes with it.  bcc's own
+attach_func leaves a program on its cgroup after exit; bpf_link does not.
+
+Runs in the loader child: standard library and bcc, compatible with Python 3.9.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from typing import Any
+
+from agent.sensor.ebpf.btf import load_libbpf
+
+# include/uapi/linux/bpf.h: enum bpf_prog_type, enum bpf_attach_type
+_PROG_TRACEPOINT, _PROG_CGROUP_SKB, _PROG_RAW_TRACEPOINT, _PROG_CGROUP_SOCK_ADDR = 5, 8, 17, 18
+_SKB_TYPES = {"ingress": 0, "egress": 1}
+_SOCK_ADDR_TYPES = {
+    "bind4": 8,
+    "bind6": 9,
+    "connect4": 10,
+    "connect6": 11,
+    "sendmsg4": 14,
+    "sendmsg6": 15,
+}
+
+_CLONE_NEWNS = 0x00020000
+_MS_REC_PRIVATE = 0x4000 | 0x40000
+_PERF_TYPE_TRACEPOINT = 2
+_PERF_FLAG_FD_CLOEXEC = 8
+_PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_BPF = 0x2400, 0x40042408
+_PERF_ATTR_BYTES = 112  # PERF_ATTR_SIZE_VER5
+_SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mount_point = {"tracefs": "/sys/kernel/tracing", "cgroup2": ""}
+
+
+class AttachError(Exception):
+    """A hook cannot be attached here; the text says why."""
+
+
+def private_mounts() -> None:
+    """See to it that tracefs and cgroup2 can be reached, without the host seeing a mount."""
+    if _libc.unshare(_CLONE_NEWNS) == 0:
+        _libc.mount(None, b"/", None, _MS_REC_PRIVATE, None)
+    if not os.path.exists("/sys/kernel/tracing/events"):
+        _mount(b"tracefs", b"/sys/kernel/tracing")
+    _mount_point["cgroup2"] = _cgroup2_root()
+
+
+def _mount(kind: bytes, where: bytes) -> bool:
+    return _libc.mount(kind, where, kind, 0, None) == 0
+
+
+def _cgroup2_root() -> str:
+    """Return where the whole cgroup2 hierarchy is mounted, '' when it cannot be."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            before, _, after = line.partition(" - ")
+            if after.startswith("cgroup2 ") and before.split()[3] == "/":
+                return before.split()[4]
+    return "/mnt" if _mount(b"cgroup2", b"/mnt") else ""
+
+
+def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, int]]:  # noqa: ANN401  # bcc has no types
+    """Load and attach one hook; return [(program fd, link fd)], [] for an optional one that is absent.
+
+    Raises AttachError.
+    """
+    try:
+        return [_ATTACHERS[wanted["kind"]](module, wanted["function"], wanted["target"])]
+    except AttachError:
+        if wanted["optional"]:
+            return []
+        raise
+
+
+def ask_bcc(call: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # bcc has no types
+    """Call into bcc, whose every failure is a bare Exception, and raise AttachError instead."""
+    try:
+        return call(*arguments, **options)
+    except Exception as error:  # noqa: BLE001  # the edge at which bcc's errors get a type
+        raise AttachError(str(error)) from error
+
+
+def _load(module: Any, function: str, program_type: int, attach_type: int = -1) -> int:  # noqa: ANN401
+    return int(ask_bcc(module.load_func, function.encode(), program_type, None, attach_type).fd)
+
+
+def _raw_tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+    import bcc
+
+    program = _load(module, function, _PROG_RAW_TRACEPOINT)
+    link = bcc.libbcc.lib.bpf_attach_raw_tracepoint(program, target.encode())
+    if link < 0:
+        raise AttachError(f"raw tracepoint {target}: {_reason()}")
+    return program, link
+
+
+def _tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+    category, _, name = target.partition(":")
+    path = f"{_mount_point['tracefs']}/events/{category}/{name}/id"
+    try:
+        with open(path, encoding="ascii") as file:
+            number = int(file.read())
+    except OSError as error:
+        raise AttachError(f"tracepoint {target} is not there ({error.strerror})") from error
+    program = _load(module, function, _PROG_TRACEPOINT)
+    return program, _perf_event(number, program, target)
+
+
+def _perf_event(number: int, program: int, target: str) -> int:
+    """Open the tracepoint and set the program; it then runs on every CPU, whatever the event's own."""
+    attributes = struct.pack("<IIQQQQQI", _PERF_TYPE_TRACEPOINT, _PERF_ATTR_BYTES, number, 1, 0, 0, 0, 1)
+    buffer = ctypes.create_string_buffer(attributes.ljust(_PERF_ATTR_BYTES, b"\0"))
+    call = _SYS_PERF_EVENT_OPEN[os.uname().machine]
+    link = _libc.syscall(call, buffer, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC)
+    if link < 0:
+        raise AttachError(f"tracepoint {target}: perf_event_open: {_reason()}")
+    for request, value in ((_PERF_EVENT_IOC_SET_BPF, program), (_PERF_EVENT_IOC_ENABLE, 0)):
+        if _libc.ioctl(link, request, value) < 0:
+            reason = _reason()
+            os.close(link)
+            raise AttachError(f"tracepoint {target}: {reason}")
+    return link
+
+
+def _cgroup(module: Any, function: str, program_type: int, attach_type: int) -> tuple[int, int]:  # noqa: ANN401
+    if not _mount_point["cgroup2"]:
+        raise AttachError("cgroup2 is not mounted and cannot be")
+    program = _load(module, function, program_type, attach_type)
+    root = os.open(_mount_point["cgroup2"], os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        link = load_libbpf().bpf_link_create(program, root, attach_type, None)
+    finally:
+        os.close(root)
+    if link < 0:
+        raise AttachError(f"{function}: bpf_link on the cgroup2 root: {os.strerror(-link)}")
+    return program, int(link)
+
+
+def _sock_addr(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+    return _cgroup(module, function, _PROG_CGROUP_SOCK_ADDR, _SOCK_ADDR_TYPES[target])
+
+
+def _skb(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+    return _cgroup(module, function, _PROG_CGROUP_SKB, _SKB_TYPES[target])
+
+
+_ATTACHERS = {
+    "raw_tracepoint": _raw_tracepoint,
+    "tracepoint": _tracepoint,
+    "cgroup_sock_addr": _sock_addr,
+    "cgroup_skb": _skb,
+}
+
+
+def _reason() -> str:
+    return os.strerror(ctypes.get_errno())

@@ -1,0 +1,103 @@
+"""The smallest kernel source tree that bcc accepts, made from BTF.
+
+bcc asks for kernel headers; what it and our text really use of them are types.
+Every header it opens includes one generated vmlinux.h.
+
+Runs in the loader child: standard library only, compatible with Python 3.9.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+
+from agent.sensor.ebpf.btf import BtfError
+from agent.sensor.ebpf.btf import KernelTypes
+
+# What bcc 0.26 opens below BCC_KERNEL_SOURCE before it reads our text.
+_HEADERS = (
+    "include/linux/kconfig.h",
+    "include/linux/version.h",
+    "include/linux/types.h",
+    "include/linux/log2.h",
+    "include/uapi/linux/bpf.h",
+    "include/uapi/linux/bpf_common.h",
+    "include/uapi/linux/if_packet.h",
+    "include/uapi/linux/ptrace.h",
+    "include/asm/page.h",
+)
+# bcc brings these in its own copy of uapi/linux/bpf.h: a second definition would not compile.
+_BCC_DEFINES = frozenset({"__sk_buff", "bpf_sock_addr", "bpf_raw_tracepoint_args", "bpf_sock"})
+_TYPEDEFS = (
+    *(f"{prefix}{sign}{bits}" for prefix in ("", "__") for sign in "us" for bits in (8, 16, 32, 64)),
+    *(f"__{order}{bits}" for order in ("be", "le") for bits in (16, 32, 64)),
+    *("__sum16", "__wsum", "bool", "size_t", "uintptr_t", "pid_t"),
+)
+# bcc compares LINUX_VERSION_CODE with 4.8 and 4.18 only; we ask for features, never for a version.
+_PREAMBLE = """
+#define __aligned_u64 __u64 __attribute__((aligned(8)))
+#define __always_inline inline __attribute__((always_inline))
+#define true 1
+#define false 0
+#define BIT(n) (1UL << (n))
+#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
+#define LINUX_VERSION_CODE KERNEL_VERSION(5, 8, 0)
+"""
+_STRUCT = re.compile(r"\bstruct (\w+)")
+_HAS = re.compile(r"\bKERNEL_HAS\((\w+), (\w+)\)")
+_VALUE = re.compile(r"\bKERNEL_VALUE\((\w+), (\w+)\)")
+
+
+def structs_named(text: str, types: KernelTypes) -> list[str]:
+    """Return the kernel's structs that `text` mentions, in order."""
+    names = dict.fromkeys(_STRUCT.findall(text))
+    return [name for name in names if name not in _BCC_DEFINES and types.has_struct(name)]
+
+
+def write(tree: str, types: KernelTypes, text: str) -> list[str]:
+    """Write the tree for `text` and return the compiler flags that go with it."""
+    header = types.header(structs_named(text, types), _TYPEDEFS)
+    _put(tree, "include/vmlinux.h", f"#ifndef VMLINUX_H\n#define VMLINUX_H\n{header}{_PREAMBLE}#endif\n")
+    for name in _HEADERS:
+        _put(tree, name, "#include <vmlinux.h>\n")
+    page = os.sysconf("SC_PAGE_SIZE")
+    flags = [f"-I{tree}/include", "-DCONFIG_BPF_SYSCALL", f"-DPAGE_SIZE={page}", "-Wno-everything"]
+    return flags + _answers(types, text) + _overlay(types)
+
+
+def _put(tree: str, name: str, text: str) -> None:
+    path = os.path.join(tree, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _answers(types: KernelTypes, text: str) -> list[str]:
+    """Return a definition for each KERNEL_HAS and KERNEL_VALUE that `text` asks."""
+    fields = {f"-DKERNEL_HAS_{s}__{f}={int(types.has_field(s, f))}" for s, f in _HAS.findall(text)}
+    values = {f"-DKERNEL_VALUE_{e}__{v}={types.enumerator(e, v)}" for e, v in _VALUE.findall(text)}
+    return sorted(fields | values)
+
+
+def _overlay(types: KernelTypes) -> list[str]:
+    """Return how far ovl_inode.__upperdentry is from the VFS inode; nothing when it cannot be known.
+
+    Where overlay is a module, its types are in a BTF file of their own.
+    """
+    offset = _upper_offset(types)
+    for module in glob.glob("/sys/kernel/btf/overlay") if offset is None else ():
+        try:
+            split = KernelTypes(module=module)
+        except BtfError:
+            continue
+        offset = _upper_offset(split)
+        split.close()
+    return [] if offset is None else [f"-DOVL_UPPER_OFFSET={offset}"]
+
+
+def _upper_offset(types: KernelTypes) -> int | None:
+    fields = dict(types.fields("ovl_inode"))
+    if "__upperdentry" not in fields or "vfs_inode" not in fields:
+        return None
+    return fields["__upperdentry"] - fields["vfs_inode"]

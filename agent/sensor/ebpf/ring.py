@@ -1,0 +1,82 @@
+"""The BPF ring buffer and arrays, read through libbcc_bpf (which has no LLVM inside).
+
+The callback copies the bytes and returns: an exception in a ctypes callback is
+swallowed, so nothing that can raise belongs there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from agent.errors import HostUnsupported
+
+LIBRARY = "libbcc_bpf.so.0"
+_HEADER_BYTES = 88  # struct record_header, ebpf/prelude.c; checked by tests/unit/test_layout.py
+_LEN_OFFSET = 36
+_STOP = -1  # a callback's negative answer ends the round; the record it was called with counts as read
+
+_SAMPLE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+
+
+def load_library() -> ctypes.PyDLL:
+    """Return the library.  Raises HostUnsupported naming the package when it is missing.
+
+    PyDLL keeps the interpreter lock: a round is short, and taking the lock for
+    each record costs more than the copy.
+    """
+    try:
+        library = ctypes.PyDLL(LIBRARY, use_errno=True)
+    except OSError as error:
+        raise HostUnsupported(
+            f"{LIBRARY} was not found: install the package libbpfcc (Debian) or bcc (Amazon Linux)"
+        ) from error
+    library.bpf_new_ringbuf.restype = ctypes.c_void_p
+    library.bpf_new_ringbuf.argtypes = [ctypes.c_int, _SAMPLE, ctypes.c_void_p]
+    library.bpf_free_ringbuf.restype = None
+    library.bpf_free_ringbuf.argtypes = [ctypes.c_void_p]
+    library.bpf_consume_ringbuf.argtypes = [ctypes.c_void_p]
+    library.bpf_lookup_elem.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    library.bpf_update_elem.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]
+    return library
+
+
+class Ring:
+    """The reading end of one ring buffer.  Raises HostUnsupported when it cannot be mapped."""
+
+    def __init__(self, library: ctypes.PyDLL, map_fd: int, *, round_records: int) -> None:
+        """Map the ring behind `map_fd`; a round returns at most `round_records`."""
+        self.fd = map_fd
+        self._library = library
+        self._records: list[bytes] = []
+        self._round_records = round_records
+        self._callback = _SAMPLE(self._copy)
+        self._ring = library.bpf_new_ringbuf(map_fd, self._callback, None)
+        if not self._ring:
+            raise HostUnsupported(f"the ring buffer cannot be mapped (errno {ctypes.get_errno()})")
+
+    def drain(self) -> tuple[list[bytes], bool]:
+        """Return the records that are complete, and whether the ring was emptied."""
+        self._records = []
+        self._library.bpf_consume_ringbuf(self._ring)
+        return self._records, len(self._records) < self._round_records
+
+    def close(self) -> None:
+        """Unmap; the records not read are gone with the ring."""
+        self._library.bpf_free_ringbuf(self._ring)
+
+    def _copy(self, _context: int, data: int, size: int) -> int:
+        written = ctypes.c_uint32.from_address(data + _LEN_OFFSET).value if size >= _HEADER_BYTES else size
+        self._records.append(ctypes.string_at(data, min(written, size)))
+        return _STOP if len(self._records) >= self._round_records else 0
+
+
+def read_u64s(library: ctypes.PyDLL, map_fd: int, index: int, count: int) -> tuple[int, ...]:
+    """Return the `count` 64-bit numbers at `index` of an array map, zeros when it cannot be read."""
+    values = (ctypes.c_uint64 * count)()
+    library.bpf_lookup_elem(map_fd, ctypes.byref(ctypes.c_uint32(index)), values)
+    return tuple(values)
+
+
+def put_key(library: ctypes.PyDLL, map_fd: int, key: int) -> bool:
+    """Set `key` (u32) of a hash map of u8 to 1; return whether that worked."""
+    return bool(library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint32(key)), ctypes.byref(ctypes.c_uint8(1)), 0) == 0)

@@ -1,0 +1,160 @@
+"""The eBPF source: opened by the loader child, read here, in time order.
+
+Two rings are merged.  A round notes the boot clock, empties lifecycle, then
+activity, and releases what is stamped no later than that note: whatever came
+before a lifecycle record that we hold has then been read too, so a write is
+never seen after the exec it led to.  What is younger waits for the next round.
+
+A thread of its own reads, so that a slow moment downstream does not fill the
+rings; it stops reading when QUEUE_BYTES wait, and what the kernel then cannot
+reserve is counted there.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from dataclasses import dataclass
+from dataclasses import field
+from itertools import chain
+
+from agent import probes as declarations
+from agent.errors import HostUnsupported
+from agent.model import ProbeStatus
+from agent.probes.declaration import Probe
+from agent.sensor.ebpf import child
+from agent.sensor.ebpf import ring
+
+LIFECYCLE_BYTES = 4 << 20  # 390 of the longest record (process_exec, 12.5 KiB reserved each)
+ACTIVITY_BYTES = 2 << 20  # 1,300 of the longest (file_open, 1.6 KiB)
+QUEUE_BYTES = 8 << 20  # records are copied at their true length here, an exec in about 1 KiB
+ROUND_RECORDS = 4096
+ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
+HELD_PERIOD_S = 0.005
+_LOSSES = ("reserved", "failed", "truncated", "read_error")
+_TIME_BYTES = slice(0, 8)  # record_header.time_ns
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to open the source."""
+
+    python: str | None = None
+    """Interpreter that has bcc; None looks for one."""
+    probes: tuple[Probe, ...] = field(default_factory=declarations.load)
+    own_tgids: tuple[int, ...] = ()
+    """Processes that belong to us and are left out; this one always is."""
+    lifecycle_bytes: int = LIFECYCLE_BYTES
+    activity_bytes: int = ACTIVITY_BYTES
+
+
+class EbpfSource:
+    """Records of this host from eBPF probes; see agent.sensor.source.Source."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Keep `options`; nothing is loaded before open()."""
+        self._options = options or Options()
+        self._slots: dict[str, int] = {}
+        self._fds: list[int] = []
+        self._maps: dict[str, int] = {}
+        self._held: list[bytes] = []
+        self._queue: list[bytes] = []
+        self._queued_bytes = 0
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
+        self.load_ms = 0
+
+    def open(self) -> tuple[ProbeStatus, ...]:
+        """Load, attach and begin to read.  Raises HostUnsupported when nothing can be loaded."""
+        if os.geteuid() != 0:
+            raise HostUnsupported("eBPF probes need root: run it with sudo")
+        self._library = ring.load_library()
+        python = child.interpreter_with_bcc(self._options.python)
+        page = os.sysconf("SC_PAGE_SIZE")
+        pages = (self._options.lifecycle_bytes // page, self._options.activity_bytes // page)
+        loaded = child.load(python, child.request(self._options.probes, *pages))
+        self._fds = loaded.fds
+        self._slots = loaded.answer["slots"]
+        self.load_ms = loaded.answer["total_ms"]
+        self._maps = {name: loaded.fds[index] for name, index in loaded.answer["maps"].items()}
+        for tgid in {os.getpid(), *self._options.own_tgids}:
+            ring.put_key(self._library, self._maps["own_tgids"], tgid)
+        self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
+        self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
+        self._thread.start()
+        return tuple(ProbeStatus(**status) for status in loaded.answer["probes"])
+
+    def poll(self, timeout_s: float) -> list[bytes]:
+        """Return the records that are ready, oldest first."""
+        with self._changed:
+            if not self._queue:
+                self._changed.wait(timeout_s)
+            records, self._queue, self._queued_bytes = self._queue, [], 0
+            self._changed.notify_all()
+        return records
+
+    def counters(self) -> dict[str, int]:
+        """Return the kernel's loss counters, by probe."""
+        totals: dict[str, int] = {}
+        for name, slot in self._slots.items():
+            values = ring.read_u64s(self._library, self._maps["losses"], slot, len(_LOSSES))
+            totals.update({f"sensor.{name}.{what}": value for what, value in zip(_LOSSES, values, strict=True)})
+        return totals
+
+    def close(self) -> None:
+        """Stop reading and close every descriptor: the links go, and the programs with them."""
+        self._closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+            self._lifecycle.close()
+            self._activity.close()
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
+        self._slots = {}
+
+    def _read(self) -> None:
+        ready = select.epoll()
+        ready.register(self._maps["lifecycle"], select.EPOLLIN)
+        ready.register(self._maps["activity"], select.EPOLLIN)
+        with ready:
+            while not self._closing.is_set():
+                self._wait_for_room()
+                ready.poll(HELD_PERIOD_S if self._held else ACTIVITY_PERIOD_S)
+                self._enqueue(self._round())
+
+    def _round(self) -> list[bytes]:
+        """Return what can be released now, oldest first, and hold the rest."""
+        watermark_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        lifecycle, emptied = self._lifecycle.drain()
+        activity, _ = self._activity.drain()
+        if not emptied:
+            watermark_ns = _time_ns(lifecycle[-1])
+        records = sorted(chain(self._held, lifecycle, activity), key=_time_ns)
+        released = [record for record in records if _time_ns(record) <= watermark_ns]
+        self._held = records[len(released) :]
+        return released
+
+    def _wait_for_room(self) -> None:
+        with self._changed:
+            while self._queued_bytes > QUEUE_BYTES and not self._closing.is_set():
+                self._changed.wait(ACTIVITY_PERIOD_S)
+
+    def _enqueue(self, records: list[bytes]) -> None:
+        if not records:
+            return
+        with self._changed:
+            self._queue += records
+            self._queued_bytes += sum(map(len, records))
+            self._changed.notify_all()
+
+
+def _time_ns(record: bytes) -> int:
+    return int.from_bytes(record[_TIME_BYTES], "little")
+
+

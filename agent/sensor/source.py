@@ -1,0 +1,27 @@
+"""What a sensor is: four functions and nothing else.
+
+The eBPF source and the user-space source both give records that the same
+decoder understands; nobody downstream knows which one runs.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agent.model import ProbeStatus
+
+
+class Source(Protocol):
+    """A stream of raw records of this host."""
+
+    def open(self) -> tuple[ProbeStatus, ...]:
+        """Start watching and say what became of each probe.  Raises HostUnsupported."""
+
+    def poll(self, timeout_s: float) -> list[bytes]:
+        """Return the records that are ready, oldest first; [] after `timeout_s` without any."""
+
+    def counters(self) -> dict[str, int]:
+        """Return totals since open: per probe `sensor.<name>.reserved`, `.failed`, `.truncated`, `.read_error`."""
+
+    def close(self) -> None:
+        """Detach everything; nothing is left in the kernel."""

@@ -1,0 +1,40 @@
+"""process_exit: how a process ended."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agent.model import ProcessExit
+from tests.kernel.conftest import Sensed
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "ended_by"),
+    [
+        pytest.param(["/bin/true"], 0, None, id="success"),
+        pytest.param(["/bin/sh", "-c", "exit 7"], 7, None, id="exit code"),
+        pytest.param(["/bin/sh", "-c", "kill -9 $$"], None, signal.SIGKILL, id="killed"),
+    ],
+)
+def test_exit_says_how(sensor: Sensed, command: list[str], code: int | None, ended_by: int | None) -> None:
+    """An exit carries the code, or the signal when there is no code."""
+    child = subprocess.Popen(command)
+    child.wait()
+
+    event = sensor.of_pid(ProcessExit, child.pid)
+    assert (code, ended_by) == (event.exit_code, event.signal)
+
+
+def test_one_exit_for_many_threads(sensor: Sensed) -> None:
+    """A process ends once, with its last thread."""
+    code = "import threading, time; [threading.Thread(target=time.sleep, args=(0.05,)).start() for _ in range(8)]"
+    child = subprocess.Popen([sys.executable, "-c", code])
+    child.wait()
+
+    sensor.of_pid(ProcessExit, child.pid)
+    sensor.collect(0.3)
+    assert 1 == len(sensor.all(ProcessExit, lambda event: event.tgid == child.pid))
