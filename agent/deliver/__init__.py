@@ -1,0 +1,11 @@
+"""Stage 5: what was seen and found leaves for the collector, by way of the disk.
+
+wire        model -> protobuf, and nothing else
+lanes       the nouns of the spool: a lane, a row, a gap
+spoolfile   rows in one SQLite file
+spool       sequences, bounds and what to do when the disk does not cooperate
+session     the protocol as a table, without I/O
+target      where the collector is, and what the way there demands
+client      one dialled stream; the only module that talks to gRPC
+delivery    the stage itself: what the pipeline calls
+"""

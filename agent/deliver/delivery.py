@@ -1,0 +1,105 @@
+"""Stage 5: what the pipeline calls.
+
+A finding is in the spool when `finding` returns, and on its way at once. Events
+are gathered to batches first: a commit for each would cost more than all the rest.
+"""
+
+from __future__ import annotations
+
+import time
+
+from agent.counters import Counters
+from agent.deliver.lanes import Lane
+from agent.deliver.sender import Sender
+from agent.deliver.spool import Spool
+from agent.deliver.target import Target
+from agent.deliver.wire import Encoder
+from agent.model import Event
+from agent.model import Finding
+from agent.model import Host
+from agent.model import ProbeStatus
+from agent.model import Surroundings
+
+BATCH_EVENTS = 500  # at 20,000 events/s 40 commits a second
+BATCH_BYTES = 256 * 1024  # 500 ordinary events are half of it; an exec with a long command line is 60 KiB
+BATCH_AGE_S = 0.1  # events are there to be queried later; a finding does not wait for them
+LOOK_S = 0.5  # how often closing looks whether the collector has fallen silent
+
+
+class Delivery:
+    """Encodes, spools and sends; loses nothing without a counter."""
+
+    def __init__(
+        self, *, spool: Spool, host: Host, target: Target, counters: Counters, probes: tuple[ProbeStatus, ...]
+    ) -> None:
+        self._spool = spool
+        self._probes = probes
+        self._encoder = Encoder(counters)
+        self._sender = Sender(
+            spool=spool,
+            target=target,
+            counters=counters,
+            hello=lambda spool_id: self._encoder.hello(host, probes, spool_id),
+        )
+        self._batch: list[bytes] = []
+        self._batch_bytes = 0
+        self._batch_since_s = 0.0
+
+    @property
+    def state(self) -> str:
+        """Return `connected`, `connecting`, or `refused: ` and why."""
+        return self._sender.state
+
+    def start(self) -> None:
+        """Begin to dial."""
+        self._sender.start()
+
+    def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
+        """Encode an event and keep it for the next batch."""
+        encoded = self._encoder.event(event, surroundings, sha256)
+        if encoded is None:
+            return
+        if not self._batch:
+            self._batch_since_s = time.monotonic()
+        self._batch.append(encoded)
+        self._batch_bytes += len(encoded)
+        if len(self._batch) >= BATCH_EVENTS or self._batch_bytes >= BATCH_BYTES:
+            self._spool_batch()
+
+    def finding(self, finding: Finding) -> None:
+        """Put a finding into the spool, durable when this returns, and send it at once."""
+        self._spool.append(Lane.FINDINGS, 1, self._encoder.finding(finding))
+        self._sender.wake()
+
+    def flush(self) -> None:
+        """Spool the batch if it is old enough; once a round of the pipeline.
+
+        It also gives up on a collector that has been silent for too long: the sender may not notice,
+        since gRPC stops asking it for messages when the other end stops reading.
+        """
+        if self._batch and time.monotonic() - self._batch_since_s >= BATCH_AGE_S:
+            self._spool_batch()
+        self._sender.watch()
+
+    def health(self, counters: dict[str, int], resident_bytes: int) -> None:
+        """Replace the health that is sent next; what was not sent is forgotten."""
+        self._sender.health(self._encoder.health(time.time_ns(), self._probes, (counters, resident_bytes)))
+
+    def close(self, timeout_s: float) -> None:
+        """Spool what is left, wait up to `timeout_s` for it to be acknowledged, and stop. The spool stays open."""
+        self._spool_batch()
+        deadline_s = time.monotonic() + timeout_s
+        while any(self._spool.unacked(lane) for lane in Lane):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not self._sender.await_progress(min(left_s, LOOK_S)):
+                break
+        self._sender.stop()
+
+    def _spool_batch(self) -> None:
+        if not self._batch:
+            return
+        count, payload = len(self._batch), b"".join(self._batch)
+        self._batch.clear()
+        self._batch_bytes = 0
+        self._spool.append(Lane.EVENTS, count, payload)
+        self._sender.wake()
