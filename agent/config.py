@@ -12,6 +12,7 @@ import difflib
 import re
 import reprlib
 import tomllib
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from enum import Enum
@@ -32,6 +33,8 @@ from agent.model import Sensitivity
 _FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
 _MIB = 1024 * 1024
 _S = TypeVar("_S", bound=msgspec.Struct)
+RingMib = Literal[1, 2, 4, 8, 16, 32, 64]
+"""A ring buffer has a power of two of pages (kernel/bpf/ringbuf.c); 64 MiB hold a minute of a very busy host."""
 
 
 class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +43,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[
         str | None,
         Meta(
-            description="`unix:PATH`, or `HOST:PORT`. Plain text goes to unix sockets and loopback alone; any other "
+            description="`unix:///PATH`, or `HOST:PORT`. Plain text goes to unix sockets and loopback alone; any other "
             "address needs the three files below. Without it: `collector.sock` in `state_dir`."
         ),
     ] = None
@@ -66,6 +69,10 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(description="Process ids that belong to us and are not reported, beside the agent's own."),
     ] = ()
+    lifecycle_ring_mib: Annotated[
+        RingMib, Meta(description="Kernel memory for starts and ends of processes that wait to be read.")
+    ] = 4
+    activity_ring_mib: Annotated[RingMib, Meta(description="The same for everything else.")] = 2
 
 
 class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +114,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def local_address(state_dir: Path) -> str:
     """Return the address of the unix socket on which a collector with this state directory listens."""
-    return f"unix:{state_dir}/collector.sock"
+    return f"unix://{state_dir}/collector.sock"
 
 
 class Key(NamedTuple):
@@ -248,7 +255,7 @@ def _allowed(declared: inspect.Type) -> str:
         case inspect.UnionType():
             return " or ".join(sorted(_allowed(one) for one in declared.types if not isinstance(one, inspect.NoneType)))
         case inspect.LiteralType():
-            return _one_of([str(value) for value in declared.values])
+            return _one_of(declared.values)
         case inspect.EnumType():
             return _one_of([one.value for one in declared.cls])
         case inspect.IntType():
@@ -261,8 +268,9 @@ def _allowed(declared: inspect.Type) -> str:
             return "a text"
 
 
-def _one_of(values: list[str]) -> str:
-    return ("one of " if len(values) > 1 else "") + ", ".join(f'"{value}"' for value in values)
+def _one_of(values: Iterable[str | int]) -> str:
+    spelled = [_spelled(value) for value in values]
+    return ("one of " if len(spelled) > 1 else "") + ", ".join(spelled)
 
 
 def _description(declared: inspect.Type) -> str:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from agent import config
 from agent.errors import ConfigError
 from agent.model import Sensitivity
+from agent.sensor.ebpf.source import Options
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -30,6 +31,8 @@ key_file = "/etc/vedette/agent.key"
 probes = ["process_exec", "dns_query"]
 python = "/usr/bin/python3"
 own_tgids = [12, 13]
+lifecycle_ring_mib = 8
+activity_ring_mib = 64
 
 [findings]
 sensitivity = "low"
@@ -44,7 +47,15 @@ def test_an_empty_file_is_a_configuration() -> None:
     settings = config.parse("", "empty")
 
     assert config.Config() == settings
-    assert "unix:/var/lib/vedette/collector.sock" == settings.address
+    assert "unix:///var/lib/vedette/collector.sock" == settings.address
+
+
+def test_the_rings_are_as_large_as_the_sensor_would_have_them() -> None:
+    """An empty file and no file at all give the same memory."""
+    sensor = config.SensorConfig()
+
+    assert Options().lifecycle_bytes == sensor.lifecycle_ring_mib << 20
+    assert Options().activity_bytes == sensor.activity_ring_mib << 20
 
 
 def test_every_key_can_be_set() -> None:
@@ -92,6 +103,10 @@ def test_every_key_can_be_set() -> None:
         pytest.param('lock_file = "/a\\u0000b"', "f:1: lock_file must be an absolute path, not '/a\\x00b'"),
         pytest.param(
             "[sensor]\nown_tgids = [0]", "f:2: sensor.own_tgids must be a list, each a whole number, at least 1"
+        ),
+        pytest.param(
+            "[sensor]\nactivity_ring_mib = 3",
+            "f:2: sensor.activity_ring_mib must be one of 1, 2, 4, 8, 16, 32, 64, not 3",
         ),
         pytest.param("[sensor]\nown_tgids = [true]", "f:2: sensor.own_tgids must be a list", id="a truth is no number"),
         pytest.param(
