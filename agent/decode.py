@@ -48,7 +48,7 @@ class Decoder:
             raise MalformedRecord(f"kind {header.kind:#x} belongs to no probe")
         return probe.to_event(probe.record.unpack(record), record, self._common(header))
 
-    def _common(self, header: Any) -> dict[str, Any]:  # noqa: ANN401  # the named tuple of HEADER
+    def _common(self, header: Any) -> dict[str, Any]:  # the named tuple of HEADER
         return {
             "time_ns": header.time_ns,
             "at_ns": header.time_ns + self._wall_offset_ns,

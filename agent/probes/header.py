@@ -136,4 +136,3 @@ def socket(raw: bytes) -> Socket | None:
 def upper(raw: int) -> bool | None:
     """Return whether the file is in the overlay's writable layer, None when unknown."""
     return _UPPER.get(raw)
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
@@ -36,14 +37,14 @@ class Layout:
         fixed = [field for field in self.fields if field.name != ROOM]
         self.fixed_size = sum(field.size for field in fixed)
         self._unpack = struct.Struct("=" + "".join(field.code for field in fixed)).unpack_from
-        self._values = namedtuple(struct_name, [field.name for field in fixed])  # noqa: PYI024  # its fields are data
+        self._make = _named(struct_name, fixed)
 
-    def unpack(self, record: bytes, offset: int = 0) -> Any:  # noqa: ANN401  # a named tuple with the fields of this layout
+    def unpack(self, record: bytes, offset: int = 0) -> Any:  # a named tuple with the fields of this layout
         """Return the fields, without the room for text, as a named tuple.
 
         Raises struct.error when `record` is too short.
         """
-        return self._values._make(self._unpack(record, offset))
+        return self._make(self._unpack(record, offset))
 
     @property
     def size(self) -> int:
@@ -53,6 +54,11 @@ class Layout:
     def offset(self, name: str) -> int:
         """Return where `name` begins."""
         return next(field.offset for field in self.fields if field.name == name)
+
+
+def _named(struct_name: str, fields: list[Field]) -> Callable[[tuple[Any, ...]], Any]:
+    values: Any = namedtuple(struct_name, [field.name for field in fields])  # type: ignore[misc]  # noqa: PYI024  # fields are data
+    return values._make  # type: ignore[no-any-return]  # of a type made here
 
 
 def _placed(fields: tuple[tuple[str, str], ...]) -> tuple[Field, ...]:

@@ -86,7 +86,7 @@ def _arguments(raw: bytes, total: int) -> dict[str, Any]:
     }
 
 
-def _environment(raw: bytes) -> dict[str, str]:
+def _environment(raw: bytes) -> dict[str, Any]:
     """Return LD_PRELOAD and LD_LIBRARY_PATH, as field names; a later one wins as in ld.so."""
     found = {}
     for variable in raw.split(b"\0"):

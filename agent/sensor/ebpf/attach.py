@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from pathlib import Path
 from typing import Any
 
 from agent.sensor.ebpf.btf import load_libbpf
@@ -36,7 +37,8 @@ _PERF_ATTR_BYTES = 112  # PERF_ATTR_SIZE_VER5
 _SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_mount_point = {"tracefs": "/sys/kernel/tracing", "cgroup2": ""}
+_TRACEFS = "/sys/kernel/tracing"
+_mount_point = {"cgroup2": ""}
 
 
 class AttachError(Exception):
@@ -47,18 +49,18 @@ def private_mounts() -> None:
     """See to it that tracefs and cgroup2 can be reached, without the host seeing a mount."""
     if _libc.unshare(_CLONE_NEWNS) == 0:
         _libc.mount(None, b"/", None, _MS_REC_PRIVATE, None)
-    if not os.path.exists("/sys/kernel/tracing/events"):
-        _mount(b"tracefs", b"/sys/kernel/tracing")
+    if not Path(_TRACEFS, "events").exists():
+        _mount(b"tracefs", _TRACEFS.encode())
     _mount_point["cgroup2"] = _cgroup2_root()
 
 
 def _mount(kind: bytes, where: bytes) -> bool:
-    return _libc.mount(kind, where, kind, 0, None) == 0
+    return bool(_libc.mount(kind, where, kind, 0, None) == 0)
 
 
 def _cgroup2_root() -> str:
     """Return where the whole cgroup2 hierarchy is mounted, '' when it cannot be."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             before, _, after = line.partition(" - ")
             if after.startswith("cgroup2 ") and before.split()[3] == "/":
@@ -66,7 +68,7 @@ def _cgroup2_root() -> str:
     return "/mnt" if _mount(b"cgroup2", b"/mnt") else ""
 
 
-def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, int]]:  # noqa: ANN401  # bcc has no types
+def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, int]]:  # bcc has no types
     """Load and attach one hook; return [(program fd, link fd)], [] for an optional one that is absent.
 
     Raises AttachError.
@@ -79,34 +81,31 @@ def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, int]]:  # noqa:
         raise
 
 
-def ask_bcc(call: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  # bcc has no types
+def ask_bcc(call: Any, *arguments: Any, **options: Any) -> Any:  # bcc has no types
     """Call into bcc, whose every failure is a bare Exception, and raise AttachError instead."""
     try:
         return call(*arguments, **options)
-    except Exception as error:  # noqa: BLE001  # the edge at which bcc's errors get a type
+    except Exception as error:  # the edge at which bcc's errors get a type
         raise AttachError(str(error)) from error
 
 
-def _load(module: Any, function: str, program_type: int, attach_type: int = -1) -> int:  # noqa: ANN401
+def _load(module: Any, function: str, program_type: int, attach_type: int = -1) -> int:
     return int(ask_bcc(module.load_func, function.encode(), program_type, None, attach_type).fd)
 
 
-def _raw_tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
-    import bcc
-
+def _raw_tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:
     program = _load(module, function, _PROG_RAW_TRACEPOINT)
-    link = bcc.libbcc.lib.bpf_attach_raw_tracepoint(program, target.encode())
+    link = load_libbpf().bpf_raw_tracepoint_open(target.encode(), program)
     if link < 0:
-        raise AttachError(f"raw tracepoint {target}: {_reason()}")
-    return program, link
+        raise AttachError(f"raw tracepoint {target}: {os.strerror(-link)}")
+    return program, int(link)
 
 
-def _tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+def _tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:
     category, _, name = target.partition(":")
-    path = f"{_mount_point['tracefs']}/events/{category}/{name}/id"
+    path = Path(_TRACEFS, "events", category, name, "id")
     try:
-        with open(path, encoding="ascii") as file:
-            number = int(file.read())
+        number = int(path.read_text(encoding="ascii"))
     except OSError as error:
         raise AttachError(f"tracepoint {target} is not there ({error.strerror})") from error
     program = _load(module, function, _PROG_TRACEPOINT)
@@ -126,10 +125,10 @@ def _perf_event(number: int, program: int, target: str) -> int:
             reason = _reason()
             os.close(link)
             raise AttachError(f"tracepoint {target}: {reason}")
-    return link
+    return int(link)
 
 
-def _cgroup(module: Any, function: str, program_type: int, attach_type: int) -> tuple[int, int]:  # noqa: ANN401
+def _cgroup(module: Any, function: str, program_type: int, attach_type: int) -> tuple[int, int]:
     if not _mount_point["cgroup2"]:
         raise AttachError("cgroup2 is not mounted and cannot be")
     program = _load(module, function, program_type, attach_type)
@@ -143,11 +142,11 @@ def _cgroup(module: Any, function: str, program_type: int, attach_type: int) -> 
     return program, int(link)
 
 
-def _sock_addr(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+def _sock_addr(module: Any, function: str, target: str) -> tuple[int, int]:
     return _cgroup(module, function, _PROG_CGROUP_SOCK_ADDR, _SOCK_ADDR_TYPES[target])
 
 
-def _skb(module: Any, function: str, target: str) -> tuple[int, int]:  # noqa: ANN401
+def _skb(module: Any, function: str, target: str) -> tuple[int, int]:
     return _cgroup(module, function, _PROG_CGROUP_SKB, _SKB_TYPES[target])
 
 

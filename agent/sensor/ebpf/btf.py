@@ -21,7 +21,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from typing import Iterator
+from collections.abc import Iterator
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 LIBBPF_NAMES = ("libbpf.so.1",)  # 1.x: the four-argument btf_dump__new used below
@@ -146,12 +146,12 @@ class KernelTypes:
         libc.vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p]
         buffer = ctypes.create_string_buffer(1 << 16)  # the longest single printf is one line of C
 
-        @_PRINTF_CALLBACK
         def collect(_context: int, template: bytes, arguments: int) -> None:
             written = libc.vsnprintf(buffer, len(buffer), template, arguments)
             chunks.append(buffer.raw[:written].decode())
 
-        dump = self._lib.btf_dump__new(self._btf, collect, None, None)
+        callback = _PRINTF_CALLBACK(collect)  # held until the dump is freed
+        dump = self._lib.btf_dump__new(self._btf, callback, None, None)
         if not dump:
             raise BtfError(f"libbpf cannot print the kernel's types ({_strerror()})")
         try:

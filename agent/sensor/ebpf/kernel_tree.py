@@ -8,11 +8,10 @@ Runs in the loader child: standard library only, compatible with Python 3.9.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
+from pathlib import Path
 
-from agent.sensor.ebpf.btf import BtfError
 from agent.sensor.ebpf.btf import KernelTypes
 
 # What bcc 0.26 opens below BCC_KERNEL_SOURCE before it reads our text.
@@ -44,6 +43,7 @@ _PREAMBLE = """
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
 #define LINUX_VERSION_CODE KERNEL_VERSION(5, 8, 0)
 """
+_OVERLAY_BTF = "/sys/kernel/btf/overlay"
 _STRUCT = re.compile(r"\bstruct (\w+)")
 _HAS = re.compile(r"\bKERNEL_HAS\((\w+), (\w+)\)")
 _VALUE = re.compile(r"\bKERNEL_VALUE\((\w+), (\w+)\)")
@@ -67,10 +67,9 @@ def write(tree: str, types: KernelTypes, text: str) -> list[str]:
 
 
 def _put(tree: str, name: str, text: str) -> None:
-    path = os.path.join(tree, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    path = Path(tree, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def _answers(types: KernelTypes, text: str) -> list[str]:
@@ -86,11 +85,8 @@ def _overlay(types: KernelTypes) -> list[str]:
     Where overlay is a module, its types are in a BTF file of their own.
     """
     offset = _upper_offset(types)
-    for module in glob.glob("/sys/kernel/btf/overlay") if offset is None else ():
-        try:
-            split = KernelTypes(module=module)
-        except BtfError:
-            continue
+    if offset is None and Path(_OVERLAY_BTF).exists():
+        split = KernelTypes(module=_OVERLAY_BTF)
         offset = _upper_offset(split)
         split.close()
     return [] if offset is None else [f"-DOVL_UPPER_OFFSET={offset}"]

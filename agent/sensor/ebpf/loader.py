@@ -113,7 +113,7 @@ def _compile_what_can_be(
     while True:
         try:
             return _compile(types, request, probes, tree), refused
-        except CompileError as error:
+        except CompileError as error:  # noqa: PERF203  # each round compiles less
             blamed = [name for name in probes if re.search(rf"\b{name}\.c:\d+", error.output)]
             if not blamed:
                 raise BtfError("the prelude does not compile: " + _first_error(error.output)) from error
@@ -122,7 +122,7 @@ def _compile_what_can_be(
                 del probes[name]
 
 
-def _compile(types: KernelTypes, request: dict[str, Any], probes: dict[str, Any], tree: str) -> Any:  # noqa: ANN401  # bcc has no types
+def _compile(types: KernelTypes, request: dict[str, Any], probes: dict[str, Any], tree: str) -> Any:  # bcc has no types
     text = _joined(request, probes)
     flags = kernel_tree.write(tree, types, text)
     flags += [f"-DPROBE_COUNT={len(request['probes'])}"]
@@ -130,7 +130,7 @@ def _compile(types: KernelTypes, request: dict[str, Any], probes: dict[str, Any]
     for name, slot in _slots(request).items():
         flags += [f"-DSLOT_{name}={slot}", f"-DKIND_{name}={request['probes'][slot]['kind']}"]
     os.environ["BCC_KERNEL_SOURCE"] = tree
-    import bcc  # here, after the variable is set: bcc reads it while it compiles
+    import bcc  # noqa: PLC0415  # may be missing: main() answers that
 
     text += selfcheck.functions(types, text)
     with tempfile.TemporaryFile() as captured:
@@ -146,7 +146,7 @@ def _compile(types: KernelTypes, request: dict[str, Any], probes: dict[str, Any]
             os.close(saved)
 
 
-def _attach_all(module: Any, probes: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:  # noqa: ANN401
+def _attach_all(module: Any, probes: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
     attach.private_mounts()
     report: list[dict[str, Any]] = []
     fds: dict[str, list[int]] = {"links": [], "programs": []}
@@ -162,7 +162,7 @@ def _attach_all(module: Any, probes: dict[str, Any]) -> tuple[list[dict[str, Any
 
 
 def _first_lane(
-    module: Any,  # noqa: ANN401  # bcc has no types
+    module: Any,  # bcc has no types
     lanes: list[dict[str, Any]],
 ) -> tuple[str | None, list[tuple[int, int]], list[str]]:
     """Return the first lane whose hooks all attach, its (program, link) pairs, and why others did not."""

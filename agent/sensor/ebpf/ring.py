@@ -7,6 +7,7 @@ swallowed, so nothing that can raise belongs there.
 from __future__ import annotations
 
 import ctypes
+import os
 
 from agent.errors import HostUnsupported
 
@@ -77,6 +78,8 @@ def read_u64s(library: ctypes.PyDLL, map_fd: int, index: int, count: int) -> tup
     return tuple(values)
 
 
-def put_key(library: ctypes.PyDLL, map_fd: int, key: int) -> bool:
-    """Set `key` (u32) of a hash map of u8 to 1; return whether that worked."""
-    return bool(library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint32(key)), ctypes.byref(ctypes.c_uint8(1)), 0) == 0)
+def put_key(library: ctypes.PyDLL, map_fd: int, key: int) -> None:
+    """Set `key` (u32) of a hash map of u8 to 1.  Raises HostUnsupported when the map is full."""
+    one = ctypes.byref(ctypes.c_uint8(1))
+    if library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint32(key)), one, 0) != 0:
+        raise HostUnsupported(f"process {key} cannot be left out of what is watched: {os.strerror(ctypes.get_errno())}")

@@ -1,4 +1,4 @@
-"""Does the code that bcc emits read where BTF says the field is?
+"""Whether the code that bcc emits reads where BTF says the field is.
 
 bcc rewrites C before it compiles, and its 0.26 is known to lay out gapped
 structs otherwise than the kernel.  For every kernel struct that the probes name,
@@ -47,12 +47,13 @@ def functions(types: KernelTypes, text: str) -> str:
         reads = "\n".join(f"\tbpf_probe_read_kernel(&byte, 1, &object->{field});" for field, _ in fields)
         parts.append(
             f"int selfcheck_{name}(struct bpf_raw_tracepoint_args *ctx)\n"
-            f"{{\n\tstruct {name} *object = (struct {name} *)ctx->args[0];\n\tchar byte = 0;\n{reads}\n\treturn byte;\n}}\n"
+            f"{{\n\tstruct {name} *object = (struct {name} *)ctx->args[0];\n"
+            f"\tchar byte = 0;\n{reads}\n\treturn byte;\n}}\n"
         )
     return "".join(parts)
 
 
-def wrong_offsets(module: Any, types: KernelTypes, text: str) -> list[str]:  # noqa: ANN401  # bcc has no types
+def wrong_offsets(module: Any, types: KernelTypes, text: str) -> list[str]:  # bcc has no types
     """Return `struct.field` for each that the emitted code reads elsewhere than BTF says."""
     wrong = []
     for name, fields in checked(types, text):
@@ -67,7 +68,7 @@ def wrong_offsets(module: Any, types: KernelTypes, text: str) -> list[str]:  # n
 
 
 def offsets_read(code: bytes) -> list[int]:
-    """Return, for each probe_read_kernel call in straight-line `code`, how far its third argument is from the object."""
+    """Return how far from the object each probe_read_kernel call in straight-line `code` reads."""
     offsets = []
     distance = [0] * 11  # of each register, r0 to r10
     for position in range(0, len(code), _INSTRUCTION.size):

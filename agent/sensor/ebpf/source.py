@@ -156,5 +156,3 @@ class EbpfSource:
 
 def _time_ns(record: bytes) -> int:
     return int.from_bytes(record[_TIME_BYTES], "little")
-
-

@@ -1,0 +1,183 @@
+"""The stages in order: a record becomes an event, gets its surroundings, becomes findings, is delivered.
+
+    for record in source.poll():
+        event = decode(record)
+        surroundings = enrich(event)
+        for finding in classify(event, surroundings): deliver(finding)
+
+One event that breaks a rule of ours is counted and logged, and the next one is
+looked at: this is the one broad `except` of the event path.
+
+SHA-256 is worked out beside the path.  What wants it (findings, execs) waits up
+to HASH_WAIT_S in a line of its own and then goes without; nothing behind it waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+from typing import Protocol
+
+import msgspec
+
+from agent.counters import Counters
+from agent.model import Event
+from agent.model import Finding
+from agent.model import Process
+from agent.model import ProcessExec
+from agent.model import Surroundings
+
+HASH_WAIT_S = 0.15  # leaves 100 ms of the 250 ms that an event may take to its finding at the collector
+POLL_S = 0.1  # the longest that a flush or a waiting finding is late when nothing happens
+PENDING = "pending"
+
+_log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where records come from."""
+
+    def poll(self, timeout_s: float) -> list[bytes]:
+        """Return the records that are ready."""
+
+
+class Digest(Protocol):
+    """What is known of an executable's SHA-256 now: `state` is `known`, `pending` or `unknown`."""
+
+    @property
+    def state(self) -> str:
+        """Return which of the three."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Return it, when known."""
+
+    @property
+    def reason(self) -> str | None:
+        """Return why it never will be, when unknown."""
+
+
+class Enrich(Protocol):
+    """Who, where and in what company."""
+
+    def enrich(self, event: Event) -> Surroundings:
+        """Return the surroundings of an event, and learn from it."""
+
+    def sha256(self, process: Process) -> Digest:
+        """Return what is known of the hash now."""
+
+
+class Classify(Protocol):
+    """What it means."""
+
+    def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
+        """Return the findings of an event."""
+
+
+class Deliver(Protocol):
+    """Where it goes."""
+
+    def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
+        """Take an event."""
+
+    def finding(self, finding: Finding) -> None:
+        """Take a finding; it is durable when this returns."""
+
+    def flush(self) -> None:
+        """Write out what is due."""
+
+
+class Stages(NamedTuple):
+    """The five of them, in the order of the flow."""
+
+    source: Source
+    decode: Callable[[bytes], Event | None]
+    enrich: Enrich
+    classify: Classify
+    deliver: Deliver
+
+
+class _Waiting(NamedTuple):
+    """A finding, or an exec with its surroundings, that waits for a hash."""
+
+    until_s: float
+    process: Process
+    finding: Finding | None
+    event: Event | None
+    surroundings: Surroundings
+
+
+class Pipeline:
+    """Runs the stages until told to stop."""
+
+    def __init__(self, stages: Stages, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` says seconds that never go back."""
+        self._stages = stages
+        self._counters = counters
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Work until `stopped` says so, then let out what is still waiting."""
+        while not stopped():
+            self.round(POLL_S)
+        self.round(0.0)
+        self._release(at_s=float("inf"))
+        self._stages.deliver.flush()
+
+    def round(self, timeout_s: float) -> None:
+        """Take what the source has, or wait `timeout_s` for it."""
+        for record in self._stages.source.poll(self._patience(timeout_s)):
+            event = self._stages.decode(record)
+            if event is not None:
+                self._take(event)
+        self._release(at_s=self._clock())
+        self._stages.deliver.flush()
+
+    def _take(self, event: Event) -> None:
+        try:
+            surroundings = self._stages.enrich.enrich(event)
+            self._send_event(event, surroundings)
+            for finding in self._stages.classify.classify(event, surroundings):
+                self._counters.add("classify.findings")
+                self._wait(finding.process, finding, None, surroundings)
+        except Exception:  # noqa: BLE001  # one of the two boundaries: an event of ours that fails ends nothing
+            self._counters.add("pipeline.errors")
+            _log.exception("an event of kind %s was not fully worked out", type(event).__name__)
+
+    def _send_event(self, event: Event, surroundings: Surroundings) -> None:
+        if surroundings.actor is None:
+            self._stages.deliver.event(event, surroundings, None)
+        elif isinstance(event, ProcessExec):
+            self._wait(surroundings.actor, None, event, surroundings)
+        else:
+            digest = self._stages.enrich.sha256(surroundings.actor)
+            self._stages.deliver.event(event, surroundings, digest.sha256)
+
+    def _wait(self, process: Process, finding: Finding | None, event: Event | None, surroundings: Surroundings) -> None:
+        waiting = _Waiting(self._clock() + HASH_WAIT_S, process, finding, event, surroundings)
+        if not self._sent(waiting, at_s=self._clock()):
+            self._waiting.append(waiting)
+
+    def _release(self, at_s: float) -> None:
+        """Send those whose hash came, or whose time is up; keep the order of the others."""
+        self._waiting = deque(waiting for waiting in self._waiting if not self._sent(waiting, at_s))
+
+    def _sent(self, waiting: _Waiting, at_s: float) -> bool:
+        digest = self._stages.enrich.sha256(waiting.process)
+        if digest.state == PENDING and at_s < waiting.until_s:
+            return False
+        if waiting.event is not None:
+            self._stages.deliver.event(waiting.event, waiting.surroundings, digest.sha256)
+        if waiting.finding is not None:
+            missing = None if digest.sha256 else digest.reason or "not read in time"
+            finding = msgspec.structs.replace(waiting.finding, sha256=digest.sha256, sha256_missing=missing)
+            self._stages.deliver.finding(finding)
+        return True
+
+    def _patience(self, timeout_s: float) -> float:
+        """Return how long the source may be waited for: shorter while something waits for a hash."""
+        return min(timeout_s, HASH_WAIT_S / 10) if self._waiting else timeout_s
