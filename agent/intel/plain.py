@@ -1,0 +1,77 @@
+"""Plain text lists: one domain a line, `#` begins a comment, the head says what the list is.
+
+    # name: Vedette mining pools
+    # category: cryptocurrency
+    # source: where the entries come from
+    # date: 2026-11-24
+
+Strict: a line that is not understood is an error with its number, because an
+indicator that silently does not match is worse than a list that does not load.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib.resources.abc import Traversable
+
+from agent.errors import ConfigError
+from agent.intel.snapshot import DOMAIN_BYTES_MAX
+from agent.intel.snapshot import ThreatList
+
+HEAD_KEYS = ("name", "category", "source", "date")
+_HEAD = re.compile(r"#\s*(?P<key>[a-z]+):\s*(?P<value>\S.*)")
+# A label of RFC 1035 2.3.1, with the underscore and the leading digit that are in use; at least two of them,
+# as an entry such as `com` would match half of the Internet.
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
+
+
+def read(file: Traversable) -> ThreatList:
+    """Return the list in `file`.  Raises `ConfigError` naming file and line."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8 at byte {error.start}") from error
+    return parse(text, str(file))
+
+
+def parse(text: str, where: str) -> ThreatList:
+    """Return the list in `text`; `where` is what errors call it.  Raises `ConfigError` naming the line."""
+    head = _head(text)
+    for key in HEAD_KEYS:
+        if key not in head:
+            raise ConfigError(f"{where}: the head has no line `# {key}: …`")
+    domains: dict[str, int] = {}
+    for number, domain in _domains(text, where):
+        if domain in domains:
+            raise ConfigError(f"{where}:{number}: {domain} is already on line {domains[domain]}")
+        domains[domain] = number
+    if not domains:
+        raise ConfigError(f"{where}: has no entries")
+    return ThreatList(name=head["name"], category=head["category"], domains=tuple(domains))
+
+
+def _head(text: str) -> dict[str, str]:
+    """Return the `# key: value` lines in front of the first line that is no comment."""
+    head: dict[str, str] = {}
+    for line in text.split("\n"):
+        if not line.startswith("#"):
+            break
+        said = _HEAD.fullmatch(line.rstrip())
+        if said is not None:
+            head.setdefault(said["key"], said["value"])
+    return head
+
+
+def _domains(text: str, where: str) -> Iterator[tuple[int, str]]:
+    """Yield each entry with the number of its line."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        entry = line.partition("#")[0].strip().lower().removesuffix(".")
+        if not entry:
+            continue
+        if len(entry) > DOMAIN_BYTES_MAX or _DOMAIN.fullmatch(entry) is None:
+            raise ConfigError(f"{where}:{number}: {entry[:80]!r} is not a domain of two labels or more")
+        yield number, entry

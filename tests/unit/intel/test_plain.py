@@ -1,0 +1,105 @@
+"""Plain text lists: what is read, and what a damaged one says."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import intel
+from agent.errors import ConfigError
+from agent.intel import ThreatList
+from agent.intel import plain
+
+HEAD = "# name: mine\n# category: phishing\n# source: me\n# date: 2026-01-01\n"
+
+
+def test_entries_are_read_as_they_are_matched():
+    """Case, a trailing dot, blanks and comments make no difference."""
+    text = HEAD + "\n# a group\nEvil.Example.org.  # why\r\n\n  bad_1.example.net\n"
+
+    threat_list = plain.parse(text, "list")
+
+    assert (
+        ThreatList(name="mine", category="phishing", domains=("evil.example.org", "bad_1.example.net")) == threat_list
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "list: the head has no line `# name: …`", id="an empty file"),
+        pytest.param(HEAD, "list: has no entries", id="a head alone"),
+        pytest.param(
+            HEAD.replace("# source: me\n", "") + "a.org", "list: the head has no line `# source: …`", id="head"
+        ),
+        pytest.param(
+            HEAD.replace("source: me", "source: "),
+            "list: the head has no line `# source: …`",
+            id="a head that says nothing",
+        ),
+        pytest.param("a.org\n" + HEAD, "list: the head has no line `# name: …`", id="a head below the entries"),
+        pytest.param(HEAD + "a.org\ncom\n", "list:6: 'com' is not a domain of two labels or more", id="one label"),
+        pytest.param(HEAD + "*.a.org", "list:5: '*.a.org' is not a domain", id="a wildcard"),
+        pytest.param(HEAD + "http://a.org/", "list:5: 'http://a.org/' is not a domain", id="an address of a page"),
+        pytest.param(HEAD + "a..org", "list:5: 'a..org' is not a domain", id="an empty label"),
+        pytest.param(HEAD + "-a.org", "list:5: '-a.org' is not a domain", id="a hyphen first"),
+        pytest.param(HEAD + "bücher.org", "list:5: 'bücher.org' is not a domain", id="not as it is asked for"),
+        pytest.param(HEAD + "a.org b.org", "list:5: 'a.org b.org' is not a domain", id="two on a line"),
+        pytest.param(HEAD + "a" * 64 + ".org", "list:5: 'aaaa", id="a label too long"),
+        pytest.param(HEAD + "a." * 126 + "aa", "list:5: 'a.a.", id="a name too long"),
+        pytest.param(HEAD + "a.org\n\nA.org.", "list:7: a.org is already on line 5", id="twice"),
+    ],
+)
+def test_a_damaged_list_says_where(text, message):
+    """A list that is not understood does not load, and names its line."""
+    with pytest.raises(ConfigError) as caught:
+        plain.parse(text, "list")
+
+    assert str(caught.value).startswith(message)
+
+
+def test_a_file_that_is_not_text_or_not_there_says_so(tmp_path):
+    """Bytes that are not UTF-8 and a missing file are named, too."""
+    binary = tmp_path / "binary.txt"
+    binary.write_bytes(b"ok\xff")
+
+    with pytest.raises(ConfigError, match=r"binary\.txt: is not UTF-8 at byte 2"):
+        plain.read(binary)
+    with pytest.raises(ConfigError, match=r"gone\.txt: cannot be read: No such file"):
+        plain.read(tmp_path / "gone.txt")
+
+
+@given(st.text())
+def test_any_text_is_a_list_or_an_error_of_ours(text):
+    """No file, however damaged, ends in a traceback."""
+    try:
+        plain.parse(HEAD + text, "list")
+    except ConfigError as error:
+        assert str(error).startswith("list:")  # noqa: PT017 - either outcome is right
+
+
+def test_the_bundled_pools_load():
+    """What ships is whole: a head, enough pools to be of use, and no entry hidden behind a wider one."""
+    [file] = [file for file in resources.files("agent.intel").joinpath("lists").iterdir() if file.name.endswith(".txt")]
+    pools = plain.read(file)
+    entries = set(pools.domains)
+    hidden = [entry for entry in entries for other in entries if entry.endswith(f".{other}")]
+
+    assert "cryptocurrency" == pools.category
+    assert 60 <= len(entries)
+    assert [] == hidden
+
+
+@pytest.mark.parametrize("name", ["pool.minexmr.com", "xmr-eu1.nanopool.org", "crypto.guarddutyc2activityb.com"])
+def test_well_known_pools_are_on_the_bundled_list(name):
+    """The pools that miners use first are covered."""
+    assert intel.bundled().domain(name, "cryptocurrency") is not None
+
+
+@pytest.mark.parametrize("name", ["example.org", "amazonaws.com", "debian.org", "btc.com", "guarddutyc2activityb.com"])
+def test_ordinary_domains_are_not(name):
+    """Nobody is called a miner for reading or installing something."""
+    assert intel.bundled().domain(name, "cryptocurrency") is None
