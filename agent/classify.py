@@ -1,0 +1,119 @@
+"""Stage 4: one event and its surroundings become the findings it gives.
+
+Only the types that listen to that kind of event are asked.  What a type raises
+is not caught here: the loop of the pipeline is where one event's failure ends.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from collections.abc import Iterable
+
+from agent.counters import Counters
+from agent.findings import AnyFinding
+from agent.findings import kind_of
+from agent.model import Benign
+from agent.model import Context
+from agent.model import Event
+from agent.model import Evidence
+from agent.model import Finding
+from agent.model import Intelligence
+from agent.model import Process
+from agent.model import Sensitivity
+from agent.model import Surroundings
+
+SHA256_PENDING = "pending"  # the pipeline fills the hash in, off this path, before delivery
+
+
+class Classifier:
+    """Configured once, called for each event.  Counts `classify.findings` and `classify.no_actor`."""
+
+    def __init__(
+        self,
+        types: Iterable[AnyFinding],
+        *,
+        intel: Intelligence,
+        benign: Benign,
+        sensitivity: Sensitivity,
+        counters: Counters,
+    ) -> None:
+        self._types = tuple(types)
+        self._intel = intel
+        self._benign = benign
+        self._sensitivity = sensitivity
+        self._counters = counters
+        by_class: defaultdict[type[Event], list[AnyFinding]] = defaultdict(list)
+        for finding in self._types:
+            for event_class in finding.listens_to:
+                by_class[event_class].append(finding)
+        self._by_class = {event_class: tuple(listeners) for event_class, listeners in by_class.items()}
+
+    def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
+        """Return what `event` is a finding of; mostly nothing.  Nothing, and counted, when the actor is unknown."""
+        listeners = self._by_class.get(type(event))
+        if listeners is None:
+            return []
+        if surroundings.actor is None:
+            self._counters.add("classify.no_actor")
+            return []
+        context = self._context(surroundings, surroundings.actor)
+        judged = ((finding, finding.match(event, context)) for finding in listeners)
+        found = [_occurrence(finding, event, context, evidence) for finding, evidence in judged if evidence is not None]
+        if found:
+            self._counters.add("classify.findings", len(found))
+        return found
+
+    def _context(self, surroundings: Surroundings, actor: Process) -> Context:
+        return Context(
+            host=surroundings.host,
+            actor=actor,
+            lineage=surroundings.lineage,
+            container=surroundings.container,
+            writer=surroundings.writer,
+            outbound_cookies=surroundings.outbound_cookies,
+            intel=self._intel,
+            benign=self._benign,
+            sensitivity=self._sensitivity,
+        )
+
+    def listening(self) -> dict[str, tuple[str, ...]]:
+        """Return, for each kind of event that anything listens to, the names of the findings that do."""
+        return {
+            kind_of(event_class): tuple(finding.name for finding in listeners)
+            for event_class, listeners in self._by_class.items()
+        }
+
+    def blind(self, missing_probes: Collection[str]) -> list[str]:
+        """Return the findings that go blind, wholly or in part, while these probes are not attached."""
+        return [
+            finding.name for finding in self._types if not set(missing_probes).isdisjoint(finding.kinds + finding.needs)
+        ]
+
+
+def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: Evidence) -> Finding:
+    """Return the occurrence of `finding` that `event` is."""
+    process = context.actor
+    container = context.container
+    title = finding.title.format_map(
+        {
+            "process": process.name or "a process",
+            "pid": process.key.tgid,
+            "place": f"container {container.id[:12]}" if container else f"host {context.host.name}",
+        }
+    )
+    return Finding(
+        type=finding.name,
+        severity=finding.severity.value,
+        title=title,
+        at_ns=event.at_ns,
+        event_kind=kind_of(type(event)),
+        event_time_ns=event.time_ns,
+        process=process,
+        sha256=None,
+        sha256_missing=SHA256_PENDING,
+        lineage=context.lineage,
+        container=container,
+        evidence=evidence,
+        attack=finding.attack,
+    )

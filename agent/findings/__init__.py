@@ -1,0 +1,30 @@
+"""The finding types: one module each, found by being here.
+
+A module of this package whose name does not begin with an underscore declares
+`FINDING`.  Nothing is registered, and nothing happens at import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from agent.counters import Counters
+from agent.findings import _known
+from agent.findings._base import AnyFinding
+from agent.findings._base import FindingType
+from agent.findings._base import kind_of
+
+__all__ = ("AnyFinding", "FindingType", "kind_of", "known_good", "load")
+
+
+def load() -> tuple[AnyFinding, ...]:
+    """Return every finding type there is, by name."""
+    stems = [found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_")]
+    types: list[AnyFinding] = [importlib.import_module(f"{__name__}.{stem}").FINDING for stem in stems]
+    return tuple(sorted(types, key=lambda finding: finding.name))
+
+
+def known_good(counters: Counters) -> _known.KnownGood:
+    """Return the benign company that ships with the agent."""
+    return _known.KnownGood(_known.bundled(), counters)

@@ -1,0 +1,94 @@
+"""A process was started from an executable that no directory holds: a memfd, or a file already unlinked.
+
+What leaves no file behind is found by no scan afterwards.
+
+Noise: packers and runtimes that unpack into memory; a container runtime in a container or in a rootless namespace;
+a service whose executable was replaced by an upgrade and is started again from an open descriptor.
+Blind to: code mapped into a running process; a program that starts from disk, unlinks itself and executes itself.
+"""
+
+from __future__ import annotations
+
+from agent.findings._base import FindingType
+from agent.findings._examples import CONTAINER_MNT_NS
+from agent.findings._examples import FILE
+from agent.findings._examples import HOST_MNT_NS
+from agent.findings._examples import executable
+from agent.findings._examples import fires
+from agent.findings._examples import in_container
+from agent.findings._examples import on_host
+from agent.findings._examples import process
+from agent.findings._examples import process_exec
+from agent.findings._examples import silent
+from agent.model import Context
+from agent.model import Evidence
+from agent.model import ProcessExec
+from agent.model import Sensitivity
+from agent.model import Severity
+
+NAME = "DefenseEvasion:Runtime/FilelessExecution"
+
+
+def match(event: ProcessExec, context: Context) -> Evidence | None:
+    """Return the reason, if no directory holds the executable and the program is not its own successor."""
+    if not event.memfd and not event.unlinked:
+        return None
+    replaced = context.actor.replaced
+    if not event.memfd and replaced is not None and replaced.file == event.file:
+        return None
+    if context.benign.excuse(NAME, event, context) is not None:
+        return None
+    origin = "a memfd" if event.memfd else "a file that is unlinked"
+    return Evidence(reason=f"{event.path} was executed from {origin}", file_path=event.path)
+
+
+_CLONE = process_exec(path="memfd:runc_cloned:/proc/self/exe", memfd=True, size_bytes=8_752_456, mnt_ns=HOST_MNT_NS)
+_RUNC = executable("/usr/sbin/runc", size_bytes=8_752_456)
+_CRUN = executable("/usr/bin/crun", size_bytes=8_752_456)
+_RUNNING_RUNC = on_host(actor=process(replaced=_RUNC))
+
+FINDING = FindingType(
+    name=NAME,
+    severity=Severity.MEDIUM,
+    attack="T1620",
+    title="{process} was executed from memory in {place}",
+    on=ProcessExec,
+    match=match,
+    examples=(
+        fires("a memfd on the host", process_exec(memfd=True, mnt_ns=HOST_MNT_NS), on_host()),
+        fires("a memfd in a container", process_exec(memfd=True), in_container()),
+        fires("an unlinked file", process_exec(unlinked=True), on_host(actor=process(replaced=_RUNC))),
+        fires("an unlinked file, by a process of unknown past", process_exec(unlinked=True), on_host()),
+        fires(
+            "a memfd that executes itself",
+            process_exec(memfd=True),
+            on_host(actor=process(replaced=executable("memfd:x", file=FILE, memfd=True))),
+        ),
+        fires("a memfd that borrows the name of runc's", _CLONE, on_host()),
+        fires(
+            "a memfd that borrows the name, by a shell",
+            _CLONE,
+            on_host(actor=process(replaced=executable("/usr/bin/bash", size_bytes=8_752_456))),
+        ),
+        fires(
+            "run by runc, but of another size",
+            process_exec(memfd=True, mnt_ns=HOST_MNT_NS, size_bytes=8_752_455),
+            _RUNNING_RUNC,
+        ),
+        fires(
+            "a runc of the container's own",
+            process_exec(memfd=True, mnt_ns=CONTAINER_MNT_NS, size_bytes=8_752_456),
+            in_container(actor=process(replaced=_RUNC)),
+        ),
+        silent("runc's copy of itself", _CLONE, _RUNNING_RUNC),
+        silent("runc's copy of itself, already in the cgroup", _CLONE, in_container(actor=process(replaced=_RUNC))),
+        silent("runc's copy of itself, at high", _CLONE, _RUNNING_RUNC, sensitivity=Sensitivity.HIGH),
+        silent("crun's copy of itself", _CLONE, on_host(actor=process(replaced=_CRUN))),
+        silent(
+            "a daemon that executes itself after an upgrade",
+            process_exec(unlinked=True),
+            on_host(actor=process(replaced=executable("/usr/sbin/sshd", file=FILE))),
+        ),
+        silent("a file on disk", process_exec(), on_host()),
+    ),
+)

@@ -1,0 +1,136 @@
+"""Every example of every finding type, run through the classifier with the bundled data."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent import findings
+from agent import intel
+from agent.classify import Classifier
+from agent.counters import Counters
+from agent.findings import AnyFinding
+from agent.findings._base import Example
+from agent.model import Event
+from agent.model import Finding
+from agent.model import Severity
+
+TYPES = findings.load()
+INTEL = intel.bundled()
+NAME = re.compile(r"[A-Za-z]+:Runtime/[A-Za-z&]+(\.[A-Za-z]+)?(!DNS)?")
+ATTACK = re.compile(r"T\d{4}(\.\d{3})?")
+
+
+def cases(*, fire: bool) -> list[object]:
+    """Return a case for each example that fires, or for each that must not."""
+    return [
+        pytest.param(finding, example, id=f"{finding.name} {example.title}")
+        for finding in TYPES
+        for example in finding.examples
+        if example.fires is fire
+    ]
+
+
+def run(finding: AnyFinding, example: Example[Event]) -> list[Finding]:
+    counters = Counters()
+    classifier = Classifier(
+        [finding],
+        intel=INTEL,
+        benign=findings.known_good(counters),
+        sensitivity=example.sensitivity,
+        counters=counters,
+    )
+    return classifier.classify(example.event, example.around)
+
+
+@pytest.mark.parametrize(("finding", "example"), cases(fire=False))
+def test_stays_silent(finding, example):
+    """What is ordinary disturbs nobody."""
+    assert [] == run(finding, example)
+
+
+@pytest.mark.parametrize(("finding", "example"), cases(fire=True))
+def test_fires(finding, example):
+    """What is described as an attack becomes a finding, with a reason that an analyst can read."""
+    [found] = run(finding, example)
+
+    assert finding.name == found.type
+    assert example.around.actor == found.process
+    assert found.evidence.reason
+    assert dict(example.shows) == {field: getattr(found.evidence, field) for field in example.shows}
+
+
+@pytest.mark.parametrize("finding", TYPES, ids=lambda finding: finding.name)
+def test_shows_both_sides(finding):
+    """Each type shows a situation that fires and one that must not, under a title of its own."""
+    titles = [example.title for example in finding.examples]
+
+    assert {True, False} == {example.fires for example in finding.examples}
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize("finding", TYPES, ids=lambda finding: finding.name)
+def test_is_declared_in_guardduty_s_words(finding):
+    """Name and technique have the form of GuardDuty's and ATT&CK's; examples are of the events listened to."""
+    assert NAME.fullmatch(finding.name)
+    assert ATTACK.fullmatch(finding.attack)
+    assert all(isinstance(example.event, finding.listens_to) for example in finding.examples)
+
+
+@pytest.mark.parametrize("finding", TYPES, ids=lambda finding: finding.name)
+def test_name_and_file_tell_each_other(finding):
+    """From the name you can name the file, and back."""
+    joined = finding.name.replace(":Runtime/", "_").replace("CryptoCurrency", "Cryptocurrency")
+    stem = re.sub(r"[.!]|(?<=[a-z])(?=[A-Z])", "_", joined).lower()
+
+    assert stem == Path(finding.match.__code__.co_filename).stem
+
+
+def test_the_five_types_are_found():
+    """A type is there because its file is; nobody registers it."""
+    expected = [
+        ("CryptoCurrency:Runtime/BitcoinTool.B!DNS", Severity.HIGH),
+        ("DefenseEvasion:Runtime/FilelessExecution", Severity.MEDIUM),
+        ("Execution:Runtime/NewBinaryExecuted", Severity.MEDIUM),
+        ("Execution:Runtime/NewLibraryLoaded", Severity.MEDIUM),
+        ("Execution:Runtime/ReverseShell", Severity.HIGH),
+    ]
+    found = {finding.name: finding.severity for finding in TYPES}
+
+    assert expected == [(name, found[name]) for name, _ in expected]
+    assert sorted(found) == [finding.name for finding in TYPES]
+
+
+MISMATCH = """
+from agent.findings import FindingType
+from agent.model import Context, DnsQuery, Evidence, ProcessExec, Severity
+
+def match(event: ProcessExec, context: Context) -> Evidence | None:
+    return None
+
+FindingType(name="", severity=Severity.LOW, attack="", title="", on=DnsQuery, match=match, examples=())
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        pytest.param(MISMATCH, 1, id="another event"),
+        pytest.param(MISMATCH.replace("on=DnsQuery", "on=ProcessExec"), 0, id="its event"),
+        pytest.param(MISMATCH.replace("on=DnsQuery", "on=(ProcessExec, DnsQuery)"), 1, id="one event of two"),
+    ],
+)
+def test_the_type_checker_ties_event_and_function(source, status, tmp_path):
+    """A `match` that takes another event than `on` says is found before anything runs."""
+    file = tmp_path / "declaration.py"
+    file.write_text(source)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", f"--cache-dir={tmp_path}", file], capture_output=True, text=True, check=False
+    )
+
+    assert (status, status) == (done.returncode, done.stdout.count('Argument "match" to "FindingType"')), done.stdout
