@@ -1,0 +1,110 @@
+"""The stage: applies an event to the tables and returns what surrounds it.
+
+No file is opened while a typical event passes; only for a process that no record
+told of, once, and on the thread that hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.counters import Counters
+from agent.enrich.executables import Executables
+from agent.enrich.hashes import Digest
+from agent.enrich.hashes import Hashes
+from agent.enrich.limits import DEFAULTS
+from agent.enrich.limits import Limits
+from agent.enrich.processes import ProcessTable
+from agent.enrich.procfs import ProcFs
+from agent.enrich.sockets import OutboundSockets
+from agent.enrich.writers import Writers
+from agent.model import Event
+from agent.model import FdDup
+from agent.model import FileOpen
+from agent.model import Host
+from agent.model import LibraryMap
+from agent.model import NetConnect
+from agent.model import Process
+from agent.model import ProcessExec
+from agent.model import ProcessExit
+from agent.model import ProcessFork
+from agent.model import Surroundings
+from agent.model import Writer
+
+
+class Enricher:
+    """Knows the processes, containers, writers and sockets of this host; used by one thread."""
+
+    def __init__(
+        self, *, host: Host, counters: Counters, procfs: ProcFs | None = None, limits: Limits = DEFAULTS
+    ) -> None:
+        procfs = procfs or ProcFs()
+        self._host = host
+        self._counters = counters
+        self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
+        self._writers = Writers(counters=counters, limit=limits.writers)
+        self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
+        executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes)
+        self._hashes = Hashes(executables, counters=counters, limits=limits)
+
+    def seed(self) -> int:
+        """Take in the processes that exist already; return how many.  Events may have been applied before."""
+        seeded = self._processes.seed()
+        self._counters.add("enrich.seeded", seeded)
+        return seeded
+
+    def enrich(self, event: Event) -> Surroundings:
+        """Apply an event and return its surroundings; after an exec, the actor is what it became."""
+        self._processes.expire(event.time_ns)
+        actor = self._applied(event)
+        return Surroundings(
+            host=self._host,
+            actor=actor,
+            lineage=() if actor is None else self._processes.lineage(actor),
+            container=None if actor is None else self._processes.container(actor),
+            writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
+            outbound_cookies=self._sockets.among(_cookies(event)),
+        )
+
+    def sha256(self, process: Process) -> Digest:
+        """Return what is known of the hash of a process's program, asking for it if nobody did yet; never waits."""
+        return self._hashes.known(process) or self._hashes.request(process, self._processes.neighbours)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size of every table and cache, for health."""
+        own = {"writers": self._writers.size(), "cookies": self._sockets.size()}
+        return self._processes.sizes() | own | self._hashes.sizes()
+
+    def close(self) -> None:
+        """Stop the thread that hashes."""
+        self._hashes.close()
+
+    def _applied(self, event: Event) -> Process | None:
+        """Change the tables as the event says; return who did it."""
+        match event:
+            case ProcessExec():
+                process = self._processes.executed(event)
+                self._hashes.request(process, self._processes.neighbours)
+                return process
+            case ProcessFork():
+                return self._processes.forked(event)
+            case ProcessExit():
+                return self._processes.exited(event)
+            case FileOpen():
+                return self._opened(event)
+            case NetConnect():
+                self._sockets.connected(event.cookie)
+        return self._processes.actor(event)
+
+    def _opened(self, event: FileOpen) -> Process | None:
+        process = self._processes.actor(event)
+        if process is not None:
+            self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
+        return process
+
+
+def _cookies(event: Event) -> Iterable[int | None]:
+    """Return the cookies of the sockets that an event shows."""
+    if isinstance(event, ProcessExec):
+        return [stdio.socket.cookie for stdio in event.stdio if stdio.socket is not None]
+    return (event.socket.cookie,) if isinstance(event, FdDup) else ()

@@ -1,0 +1,204 @@
+"""SHA-256 of executables, off the hot path: asked for at exec, answered at once with what is known by then.
+
+One worker thread, one bounded queue, one bounded cache keyed by what the file
+was at exec.  A thread that hangs in a file system is given up and replaced a few
+times; then hashing is off, and every answer says so.
+
+Blind to: what executables.py is; programs that a full queue turned away.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+
+from agent.counters import Counters
+from agent.enrich.executables import Executables
+from agent.enrich.executables import Job
+from agent.enrich.executables import Unreadable
+from agent.enrich.limits import Limits
+from agent.model import FileId
+from agent.model import Process
+
+# A file written again within one tick of the kernel's clock (10 ms at HZ=100) keeps its ctime: a program run so soon
+# after its last change shares its hash with no other process.
+SETTLED_NS = 20_000_000
+CLOSE_WAIT_S = 1.0  # a file at hand is read in less; a hanging one must not hold up the end of the agent
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a hash at this moment."""
+
+    state: str
+    """`known`, `pending` or `unknown`."""
+    sha256: str | None = None
+    reason: str | None = None
+    """Why it is not known, or not yet."""
+
+
+class _Key(NamedTuple):
+    file: FileId
+    changed_at_ns: int
+    size_bytes: int
+    owner: str | None
+    """The one process for which the hash holds, when the file had just been written."""
+
+
+PENDING = Digest(state="pending", reason="being read")
+
+
+def unknown(reason: str) -> Digest:
+    """Return the answer when there is no hash and none will come."""
+    return Digest(state="unknown", reason=reason)
+
+
+class Hashes:
+    """Hands programs to a worker and keeps its answers."""
+
+    def __init__(
+        self,
+        executables: Executables,
+        *,
+        counters: Counters,
+        limits: Limits,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._executables = executables
+        self._counters = counters
+        self._limits = limits
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._digests: dict[_Key, Digest] = {}
+        self._jobs: queue.Queue[tuple[_Key, Job] | None] = queue.Queue(limits.hash_queue)
+        self._lost = 0
+        self._worker = self._start()
+
+    def request(self, process: Process, neighbours: Callable[[Process], tuple[int | str, ...]]) -> Digest:
+        """Return what is known, after queueing the program of a process if that is nothing."""
+        key = _key_of(process)
+        if key is None or process.exe is None:
+            return unknown("the executable was gone before it could be looked at")
+        with self._lock:
+            digest = self._digests.pop(key, None)
+            if digest is not None and digest.state != "unknown":
+                self._digests[key] = digest  # used last, forgotten last
+                return digest
+            return self._submit(key, Job(process=process, exe=process.exe, neighbours=neighbours(process)))
+
+    def known(self, process: Process) -> Digest | None:
+        """Return the last answer about the program of a process, None if it was never asked for or is forgotten."""
+        key = _key_of(process)
+        with self._lock:
+            return None if key is None else self._digests.get(key)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many hashes are kept and how many programs wait."""
+        return {"hashes": len(self._digests), "hash_queue": self._jobs.qsize()}
+
+    def close(self) -> None:
+        """Stop the worker after the file it is at, unless that hangs."""
+        worker = self._worker
+        self._worker = None
+        if worker is None:
+            return
+        worker.stopping.set()
+        with suppress(queue.Full):  # then the worker is not waiting for a job
+            self._jobs.put_nowait(None)
+        worker.thread.join(CLOSE_WAIT_S)
+
+    def _submit(self, key: _Key, job: Job) -> Digest:
+        """Queue a job, lock held."""
+        if self._worker is not None and self._worker.stalled(self._limits.hash_stall_s):
+            self._give_up(self._worker)
+        if self._worker is None:
+            return self._keep(key, unknown("hashing is off: too many file systems that hang"))
+        try:
+            self._jobs.put_nowait((key, job))
+        except queue.Full:
+            self._counters.add("enrich.hash_queue_full")
+            return self._keep(key, unknown("too many programs started at once"))
+        return self._keep(key, PENDING)
+
+    def _keep(self, key: _Key, digest: Digest) -> Digest:
+        """Store an answer, lock held; the one used least recently makes room."""
+        self._digests.pop(key, None)
+        if len(self._digests) >= self._limits.hashes:
+            del self._digests[next(iter(self._digests))]
+            self._counters.add("enrich.evicted_hashes")
+        self._digests[key] = digest
+        return digest
+
+    def _start(self) -> _Worker | None:
+        return _Worker(self._jobs, self._answer, self._monotonic)
+
+    def _give_up(self, worker: _Worker) -> None:
+        """Leave a hanging thread to itself, lock held."""
+        worker.stopping.set()
+        self._counters.add("enrich.hash_stalled")
+        if worker.key is not None:
+            self._keep(worker.key, unknown("reading it hangs"))
+        self._lost += 1
+        self._worker = self._start() if self._lost < self._limits.hash_threads_lost else None
+
+    def _answer(self, worker: _Worker, key: _Key, job: Job) -> None:
+        """Hash one program, on the worker's thread."""
+        try:
+            digest = Digest(state="known", sha256=self._executables.sha256(job, worker.progress))
+            self._counters.add("enrich.hashed")
+        except Unreadable as exc:
+            digest = unknown(str(exc))
+            self._counters.add("enrich.hash_failed")
+        with self._lock:
+            if not worker.stopping.is_set():
+                self._keep(key, digest)
+
+
+class _Worker:
+    """One thread that takes jobs until it is told to stop."""
+
+    def __init__(
+        self,
+        jobs: queue.Queue[tuple[_Key, Job] | None],
+        answer: Callable[[_Worker, _Key, Job], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.stopping = threading.Event()
+        self.key: _Key | None = None
+        self._jobs = jobs
+        self._answer = answer
+        self._monotonic = monotonic
+        self._progress_at = monotonic()
+        self.thread = threading.Thread(target=self._run, name="enrich-hashes", daemon=True)
+        self.thread.start()
+
+    def progress(self) -> None:
+        """Note that something was read."""
+        self._progress_at = self._monotonic()
+
+    def stalled(self, limit_s: float) -> bool:
+        """Tell whether the file at hand has given nothing for too long."""
+        return self.key is not None and self._monotonic() - self._progress_at > limit_s
+
+    def _run(self) -> None:
+        while not self.stopping.is_set():
+            taken = self._jobs.get()
+            if taken is None:
+                return
+            self.progress()
+            self.key = taken[0]
+            self._answer(self, *taken)
+            self.key = None
+
+
+def _key_of(process: Process) -> _Key | None:
+    exe = process.exe
+    if exe is None or exe.file is None or exe.changed_at_ns is None or exe.size_bytes is None:
+        return None
+    fresh = process.exec_at_ns is not None and process.exec_at_ns - exe.changed_at_ns < SETTLED_NS
+    return _Key(exe.file, exe.changed_at_ns, exe.size_bytes, process.uuid if fresh else None)
