@@ -10,7 +10,12 @@ from enum import Enum
 from typing import NamedTuple
 
 SEQUENCE_MAX = 2**62  # fits the signed 64 bits of SQLite with room to add; at 20,000 events/s it lasts 7 million years
-ROW_OVERHEAD_BYTES = 128  # index, header and the unused part of a page, as tests/unit/deliver/test_spool.py measures
+# How SQLite lays out a row: https://www.sqlite.org/fileformat2.html#b_tree_pages, for its default page.
+_PAGE_BYTES = 4096
+_LOCAL_MAX_BYTES = 4061 - 16  # a row up to here stays whole; its other columns take up to 16
+_LOCAL_MIN_BYTES = 489  # what stays of a larger one, at least
+_OVERFLOW_BYTES = 4092  # of it fit into each page of its own
+_ROW_BYTES = 40  # the other columns, the cell and its entry in the index
 
 
 class Lane(Enum):
@@ -36,8 +41,15 @@ class Row(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
-        """Return what it costs to keep."""
-        return len(self.payload) + ROW_OVERHEAD_BYTES
+        """Return what it costs to keep: whole pages for what overflows, and its share of a page for the rest."""
+        pages, local_bytes = 0, len(self.payload)
+        if local_bytes > _LOCAL_MAX_BYTES:
+            pages, rest = divmod(local_bytes - _LOCAL_MIN_BYTES, _OVERFLOW_BYTES)
+            local_bytes = _LOCAL_MIN_BYTES + rest
+        if local_bytes > _LOCAL_MAX_BYTES:
+            pages, local_bytes = pages + 1, _LOCAL_MIN_BYTES
+        in_a_page = max(1, _PAGE_BYTES // (local_bytes + _ROW_BYTES))
+        return pages * _PAGE_BYTES + _PAGE_BYTES // in_a_page
 
     @property
     def items(self) -> int:

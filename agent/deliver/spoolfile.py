@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
@@ -154,9 +155,8 @@ class SpoolFile:
         with self._transaction() as db:
             went = _delete(db, mark.lane, 0, through)
             _set_marks(db, [mark])
-            if db.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
-                db.execute(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})").fetchall()
-            return went
+        self._shrink()
+        return went
 
     def evict(self, lane: Lane, size_bytes: int) -> Amount:
         """Delete the oldest rows of a lane until at least `size_bytes` went, or all; return what went."""
@@ -191,6 +191,13 @@ class SpoolFile:
             made = str(uuid.uuid4())
             db.execute("INSERT INTO identity VALUES (?)", (made,))
             return made
+
+    def _shrink(self) -> None:
+        """Give free pages back to the disk; that it could not is no loss, and damage shows in the next call."""
+        with suppress(StateError), _translated(self._path):
+            if self._db and self._db.execute("PRAGMA freelist_count").fetchone()[0] > _SPARE_PAGES:
+                # Each step frees one page, and execute() takes one step only.
+                self._db.executescript(f"PRAGMA incremental_vacuum({_SHRINK_PAGES})")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

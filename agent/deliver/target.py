@@ -110,7 +110,7 @@ def _uri(address: str) -> tuple[str, bool]:
 def _unix_uri(address: str) -> str:
     path = address.removeprefix(_UNIX)
     path = path[2:] if path.startswith("///") else path
-    if not path.startswith("/") or "\0" in path:
+    if not path.startswith("/") or path.startswith("//") or "\0" in path:
         raise ConfigError(f"collector address {address!r}: the path of a unix socket is absolute")
     if len(path.encode("utf-8", "surrogateescape")) > _UNIX_PATH_MAX_BYTES:
         raise ConfigError(f"collector address {address!r}: a socket path has at most {_UNIX_PATH_MAX_BYTES} bytes")
