@@ -51,6 +51,7 @@ class _Key(NamedTuple):
 
 
 PENDING = Digest(state="pending", reason="being read")
+OFF = Digest(state="unknown", reason="hashing is off: too many file systems that hang")
 
 
 def unknown(reason: str) -> Digest:
@@ -77,7 +78,7 @@ class Hashes:
         self._digests: dict[_Key, Digest] = {}
         self._jobs: queue.Queue[tuple[_Key, Job] | None] = queue.Queue(limits.hash_queue)
         self._lost = 0
-        self._worker = self._start()
+        self._worker: _Worker | None = self._start()
 
     def request(self, process: Process, neighbours: Callable[[Process], tuple[int | str, ...]]) -> Digest:
         """Return what is known, after queueing the program of a process if that is nothing."""
@@ -95,6 +96,7 @@ class Hashes:
         """Return the last answer about the program of a process, None if it was never asked for or is forgotten."""
         key = _key_of(process)
         with self._lock:
+            self._watch()
             return None if key is None else self._digests.get(key)
 
     def sizes(self) -> dict[str, int]:
@@ -114,10 +116,9 @@ class Hashes:
 
     def _submit(self, key: _Key, job: Job) -> Digest:
         """Queue a job, lock held."""
-        if self._worker is not None and self._worker.stalled(self._limits.hash_stall_s):
-            self._give_up(self._worker)
+        self._watch()
         if self._worker is None:
-            return self._keep(key, unknown("hashing is off: too many file systems that hang"))
+            return self._keep(key, OFF)
         try:
             self._jobs.put_nowait((key, job))
         except queue.Full:
@@ -134,17 +135,27 @@ class Hashes:
         self._digests[key] = digest
         return digest
 
-    def _start(self) -> _Worker | None:
+    def _start(self) -> _Worker:
         return _Worker(self._jobs, self._answer, self._monotonic)
 
-    def _give_up(self, worker: _Worker) -> None:
-        """Leave a hanging thread to itself, lock held."""
+    def _watch(self) -> None:
+        """Leave a hanging thread to itself, lock held; start another, or when too many hang, none."""
+        worker = self._worker
+        if worker is None or not worker.stalled(self._limits.hash_stall_s):
+            return
         worker.stopping.set()
         self._counters.add("enrich.hash_stalled")
         if worker.key is not None:
             self._keep(worker.key, unknown("reading it hangs"))
         self._lost += 1
-        self._worker = self._start() if self._lost < self._limits.hash_threads_lost else None
+        if self._lost < self._limits.hash_threads_lost:
+            self._worker = self._start()
+            return
+        self._worker = None
+        while not self._jobs.empty():
+            waiting = self._jobs.get_nowait()
+            if waiting is not None:
+                self._keep(waiting[0], OFF)
 
     def _answer(self, worker: _Worker, key: _Key, job: Job) -> None:
         """Hash one program, on the worker's thread."""

@@ -221,16 +221,18 @@ class ProcessTable:
         if predecessor is not None and predecessor.key != process.key:
             self._counters.add("enrich.missed_exits")
             self._bury(predecessor)
-        if not self._memory.crowded():
-            return
+        if self._memory.crowded():
+            self._bury_lost()
+        for spare in self._memory.spare() if self._memory.crowded() else ():
+            self._memory.evict(spare)
+            if spare.container_id is not None:
+                self._containers.left(spare.container_id, self._now_ns)
+
+    def _bury_lost(self) -> None:
+        """Bury those that are not there any more."""
         for lost in self._memory.absent(frozenset(self._procfs.pids())):
             self._counters.add("enrich.missed_exits")
             self._bury(lost)
-        if self._memory.crowded():
-            for spare in self._memory.spare():
-                self._memory.evict(spare)
-                if spare.container_id is not None:
-                    self._containers.left(spare.container_id, self._now_ns)
 
     def _bury(self, process: Process) -> None:
         was_living = self._memory.is_living(process.key)
