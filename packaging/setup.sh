@@ -57,11 +57,11 @@ install_packages() {
         say "no apt-get here; install these by hand: ${missing[*]}"
         return 0
     fi
-    say "installing system packages: ${missing[*]}"
     as_root apt-get update -qq
     for entry in "${missing[@]}"; do
         chosen+=("$(first_available "$entry")")
     done
+    say "installing system packages: ${chosen[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${chosen[@]}" >/dev/null
 }
 
