@@ -1,0 +1,224 @@
+"""A finding in GuardDuty's own shape (botocore service model `guardduty`, api 2017-11-28).
+
+Pure.  What is not known is absent.  Two things to know:
+
+* `startTime` and `modifiedAt` are timestamps in the model, so numbers here: Unix
+  seconds.  All other times are strings.
+* The command line is not in it, by GuardDuty's rule; the events have it.
+
+What GuardDuty has no member for goes into `service.additionalInfo.value`, which
+is free JSON in a string: the reason, the ATT&CK technique, the host's name.
+
+Paths, names and domains are what an attacker chose. Escape them where shown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from datetime import UTC
+from datetime import datetime
+from typing import Any
+
+from collector.aggregate import Aggregate
+from collector.aggregate import Origin
+from vedette.v1 import event_pb2
+from vedette.v1 import finding_pb2
+
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
+_NS_PER_S = 1_000_000_000
+_LATEST_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime can say
+_PROTOCOLS = {6: "TCP", 17: "UDP"}  # IANA protocol numbers
+
+_PROCESS_MEMBERS = {
+    "name": "name",
+    "executablePath": "path",
+    "executableSha256": "sha256",
+    "namespacePid": "ns_tgid",
+    "pwd": "cwd",
+    "parentUuid": "parent_uuid",
+    "user": "user",
+    "userId": "uid",
+    "euid": "euid",
+}
+_LINEAGE_MEMBERS = frozenset(
+    {"startTime", "namespacePid", "userId", "name", "pid", "uuid", "executablePath", "euid", "parentUuid"}
+)
+_CONTEXT_MEMBERS = {
+    "scriptPath": "script_path",
+    "libraryPath": "library_path",
+    "ldPreloadValue": "ld_preload_value",
+    "addressFamily": "address_family",
+    "ianaProtocolNumber": "iana_protocol_number",
+    "toolName": "tool_name",
+    "toolCategory": "tool_category",
+    "commandLineExample": "command_line_example",
+    "threatFilePath": "threat_file_path",
+    "filePath": "file_path",
+}
+
+
+def document(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) -> dict[str, Any]:
+    """Return the finding, with the details of its `latest` occurrence."""
+    partition = _partition(origin.region)
+    arn = f"arn:{partition}:guardduty:{origin.region}:{origin.account_id}:detector/{origin.detector_id}"
+    return {
+        "schemaVersion": "2.0",
+        "accountId": origin.account_id,
+        "region": origin.region,
+        "partition": partition,
+        "id": aggregate.id,
+        "arn": f"{arn}/finding/{aggregate.id}",
+        "type": latest.type,
+        "severity": latest.severity,
+        "title": latest.title,
+        "description": latest.evidence.reason or latest.title,
+        "createdAt": iso(aggregate.created_at_ns),
+        "updatedAt": iso(aggregate.updated_at_ns),
+        "resource": resource(origin, latest),
+        "service": _service(origin, aggregate, latest),
+    }
+
+
+def iso(at_ns: int) -> str:
+    """Return Unix nanoseconds as GuardDuty writes time: UTC, milliseconds, `Z`."""
+    seconds = min(max(at_ns // _NS_PER_S, 0), _LATEST_S)
+    millis = at_ns % _NS_PER_S // 1_000_000
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+
+
+def resource(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
+    """Return what it happened on: the container if there is one, and the EC2 instance if it is one."""
+    result: dict[str, Any] = {"resourceType": "Instance"}
+    if _INSTANCE_ID.fullmatch(origin.host_id):
+        result["instanceDetails"] = {"instanceId": origin.host_id}
+    if not latest.HasField("container"):
+        return result
+    container = latest.container
+    result["resourceType"] = "Container"
+    result["containerDetails"] = {"id": container.id} | _given(container, {"containerRuntime": "runtime"})
+    if container.HasField("pod_uid"):
+        workload = {"type": "pods", "uid": container.pod_uid}
+        result["kubernetesDetails"] = {"kubernetesWorkloadDetails": workload}
+    return result
+
+
+def process(found: finding_pb2.Process) -> dict[str, Any]:
+    """Return a process as ProcessDetails."""
+    result = _given(found, _PROCESS_MEMBERS)
+    result |= {"pid": found.tgid, "uuid": found.uuid, "startTime": _epoch(found.started_at_ns)}
+    return result
+
+
+def action(evidence: finding_pb2.Evidence) -> dict[str, Any] | None:
+    """Return the DNS request or the connection that the evidence tells of, None when it tells of none."""
+    if evidence.HasField("domain"):
+        request: dict[str, Any] = {"domain": evidence.domain, "blocked": False}
+        number = evidence.socket.protocol or evidence.iana_protocol_number
+        if number in _PROTOCOLS:
+            request["protocol"] = _PROTOCOLS[number]
+        return {"actionType": "DNS_REQUEST", "dnsRequestAction": request}
+    if evidence.HasField("socket"):
+        return {"actionType": "NETWORK_CONNECTION", "networkConnectionAction": _connection(evidence.socket)}
+    return None
+
+
+def _service(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "serviceName": "guardduty",
+        "featureName": "RuntimeMonitoring",
+        "detectorId": origin.detector_id,
+        "archived": False,
+        "count": aggregate.count,
+        "eventFirstSeen": iso(aggregate.first_seen_at_ns),
+        "eventLastSeen": iso(aggregate.last_seen_at_ns),
+        "additionalInfo": {"type": "default", "value": json.dumps(_additional(origin, latest))},
+        "runtimeDetails": {"process": _acting(latest), "context": _context(latest.evidence)},
+    }
+    done = action(latest.evidence)
+    if done is not None:
+        result["action"] = done
+    if latest.evidence.threats:
+        result["evidence"] = {"threatIntelligenceDetails": [_threat(threat) for threat in latest.evidence.threats]}
+    return result
+
+
+def _acting(latest: finding_pb2.Finding) -> dict[str, Any]:
+    result = process(latest.process)
+    if latest.HasField("sha256"):
+        result["executableSha256"] = latest.sha256
+    ancestors = [process(ancestor) for ancestor in latest.lineage]
+    result["lineage"] = [{k: v for k, v in one.items() if k in _LINEAGE_MEMBERS} for one in ancestors]
+    return result
+
+
+def _context(evidence: finding_pb2.Evidence) -> dict[str, Any]:
+    result = _given(evidence, _CONTEXT_MEMBERS)
+    if evidence.HasField("modifying_process"):
+        result["modifyingProcess"] = process(evidence.modifying_process)
+    if evidence.HasField("modified_at_ns"):
+        result["modifiedAt"] = _epoch(evidence.modified_at_ns)
+    if evidence.HasField("target_process"):
+        result["targetProcess"] = process(evidence.target_process)
+    if evidence.flags:
+        result["flags"] = list(evidence.flags)
+    return result
+
+
+def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
+    """Return what GuardDuty has no member for, and what it keeps here itself."""
+    result: dict[str, Any] = {
+        "agentDetails": {"agentVersion": origin.agent_version, "agentId": origin.host_id},
+        "hostName": origin.host_name,
+        "reason": latest.evidence.reason,
+        "attack": latest.attack,
+    }
+    if latest.evidence.threats:
+        result["threatListName"] = latest.evidence.threats[0].list_name
+    if latest.HasField("sha256_missing"):
+        result["executableSha256Missing"] = latest.sha256_missing
+    return {name: value for name, value in result.items() if value}
+
+
+def _threat(threat: finding_pb2.Threat) -> dict[str, Any]:
+    result: dict[str, Any] = {"threatListName": threat.list_name, "threatNames": list(threat.names)}
+    return result | _given(threat, {"threatFileSha256": "sha256"})
+
+
+def _connection(socket: event_pb2.Socket) -> dict[str, Any]:
+    result: dict[str, Any] = {"connectionDirection": "OUTBOUND", "blocked": False}
+    if socket.protocol in _PROTOCOLS:
+        result["protocol"] = _PROTOCOLS[socket.protocol]
+    for side, address in (("local", socket.local_address), ("remote", socket.remote_address)):
+        details = _ip(address)
+        if details:
+            result[f"{side}IpDetails"] = details
+    if socket.local_port:
+        result["localPortDetails"] = {"port": socket.local_port}
+    if socket.HasField("remote_port"):
+        result["remotePortDetails"] = {"port": socket.remote_port}
+    return result
+
+
+def _ip(text: str) -> dict[str, str]:
+    try:
+        version = ipaddress.ip_address(text).version
+    except ValueError:
+        return {}
+    return {f"ipAddressV{version}": text}
+
+
+def _given(message: Any, members: dict[str, str]) -> dict[str, Any]:
+    """Return those members whose field is set; all are `optional` in the .proto."""
+    return {member: getattr(message, field) for member, field in members.items() if message.HasField(field)}
+
+
+def _epoch(at_ns: int) -> float:
+    return round(at_ns / _NS_PER_S, 3)
+
+
+def _partition(region: str) -> str:
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -1,0 +1,97 @@
+"""The Ingest service of gRPC: who is speaking, and a session of theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import grpc
+
+from collector.errors import IdentityError
+from collector.errors import ProtocolError
+from collector.hello import identify
+from collector.keeping import Keeping
+from collector.names import AgentKey
+from collector.session import Connection
+from collector.session import End
+from collector.session import Received
+from collector.session import Session
+from vedette.v1 import ingest_pb2
+
+if TYPE_CHECKING:
+    Handler = grpc.GenericRpcHandler[Received, ingest_pb2.CollectorMessage]
+    Context = grpc.aio.ServicerContext[Received, ingest_pb2.CollectorMessage]
+
+SERVICE = "vedette.v1.Ingest"
+HELLO_TIMEOUT_S = 10  # who connects and says nothing holds a stream open
+
+_log = logging.getLogger(__name__)
+
+
+class Ingest:
+    """Serves the streams of all agents; belongs to one event loop."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self._keeping = keeping
+        self._sessions: set[asyncio.Task[End | None]] = set()
+
+    def handler(self) -> Handler:
+        """Return the service as gRPC takes it."""
+        stream = grpc.stream_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=_received,
+            response_serializer=ingest_pb2.CollectorMessage.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"Stream": stream})
+
+    async def drain(self) -> None:
+        """Ask every stream to end, and wait until what they received is written."""
+        self._keeping.claims.close_all()
+        if self._sessions:
+            await asyncio.wait(self._sessions)
+
+    async def _stream(self, _requests: object, context: Context) -> None:
+        async def read() -> Received | None:
+            message: object = await context.read()
+            return message if isinstance(message, Received) else None  # else it is gRPC's end of file
+
+        connection = Connection(read, context.write)
+        try:
+            first = await asyncio.wait_for(read(), HELLO_TIMEOUT_S)
+            if first is None:
+                return
+            key = identify(first.message, context.auth_context())
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_TIMEOUT_S} s")
+        except ProtocolError as exc:
+            await _refuse(context, End(grpc.StatusCode.INVALID_ARGUMENT, str(exc)))
+        except IdentityError as exc:
+            await _refuse(context, End(grpc.StatusCode.PERMISSION_DENIED, str(exc)))
+        else:
+            end = await self._run(Session(self._keeping, key, first.message.hello, connection), key)
+            if end is not None:
+                await _refuse(context, end)
+
+    async def _run(self, session: Session, key: AgentKey) -> End | None:
+        """Run a session in a task of its own: gRPC cancels this call when the agent is gone, in whatever it does."""
+        task = asyncio.create_task(session.run(), name=f"session of {key.host_id}")
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            session.closing.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(task)
+            raise
+
+
+async def _refuse(context: Context, end: End) -> None:
+    _log.warning("stream from %s ends: %s", context.peer(), end.text)
+    await context.abort(end.code, end.text)
+
+
+def _received(data: bytes) -> Received:
+    return Received(ingest_pb2.AgentMessage.FromString(data), len(data))

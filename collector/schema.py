@@ -1,0 +1,71 @@
+"""The SQL tables: agents and findings.
+
+One row an agent's spool, one row an aggregated finding.  `document` is the
+finding in GuardDuty's shape, as JSON; the other columns of `findings` are there
+to be filtered by.  Times are Unix nanoseconds.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger
+from sqlalchemy import Column
+from sqlalchemy import Float
+from sqlalchemy import Index
+from sqlalchemy import Integer
+from sqlalchemy import MetaData
+from sqlalchemy import String
+from sqlalchemy import Table
+from sqlalchemy import Text
+
+VERSION = 1  # of these tables; a store that says another is refused, never guessed at
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("version", Integer, nullable=False))
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("host_id", String(255), primary_key=True),
+    Column("spool_id", String(64), primary_key=True),
+    Column("host_name", Text, nullable=False),
+    Column("host", Text, nullable=False),  # JSON: the rest of Hello.host
+    Column("agent_version", Text, nullable=False),
+    Column("probes", Text, nullable=False),  # JSON: each with its name and state
+    Column("counters", Text, nullable=False),  # JSON
+    Column("resident_bytes", BigInteger),
+    Column("first_seen_at_ns", BigInteger, nullable=False),
+    Column("last_seen_at_ns", BigInteger, nullable=False),
+    # Per lane: durable, lost without a word, given up by the agent's spool, sent twice.
+    Column("findings_through", BigInteger, nullable=False),
+    Column("findings_missing", BigInteger, nullable=False),
+    Column("findings_evicted", BigInteger, nullable=False),
+    Column("findings_duplicates", BigInteger, nullable=False),
+    Column("events_through", BigInteger, nullable=False),
+    Column("events_missing", BigInteger, nullable=False),
+    Column("events_evicted", BigInteger, nullable=False),
+    Column("events_duplicates", BigInteger, nullable=False),
+    Column("findings_gaps", Text, nullable=False),  # JSON: the latest missing ranges, [first, last]
+    Column("events_gaps", Text, nullable=False),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("type", String(100), nullable=False),
+    Column("severity", Float, nullable=False),
+    Column("host_id", String(255), nullable=False),
+    Column("container_id", Text),
+    Column("process_path", Text),
+    Column("process_name", Text),
+    Column("process_pid", BigInteger),
+    Column("count", BigInteger, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("updated_at_ns", BigInteger, nullable=False),
+    Column("first_seen_at_ns", BigInteger, nullable=False),
+    Column("last_seen_at_ns", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("findings_by_last_seen", "last_seen_at_ns"),
+    Index("findings_by_type", "type"),
+)

@@ -1,0 +1,219 @@
+"""The collector as a whole: opened, served, and closed so that nothing received is left unwritten.
+
+The server runs on an event loop in a thread of its own; what blocks (SQL, files)
+runs on other threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+from typing import TypeVar
+
+import grpc
+
+from collector import compact
+from collector import config as configuration
+from collector.address import Address
+from collector.address import require_free
+from collector.budget import Budget
+from collector.claims import Claims
+from collector.config import Config
+from collector.config import Tls
+from collector.errors import AddressError
+from collector.errors import AlreadyRunning
+from collector.errors import CollectorFault
+from collector.errors import ConfigError
+from collector.errors import StateError
+from collector.events import EventFiles
+from collector.ingest import Ingest
+from collector.keeping import Keeping
+from collector.service import Query
+from collector.store import Store
+from collector.store import default_url
+from collector.watch import Hub
+
+MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
+DISK_THREADS = 4  # writing is mostly waiting for fsync; a query takes one while it reads a chunk
+STOP_GRACE_S = 5.0
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
+    ("grpc.so_reuseport", 0),  # else a second server on the port takes half the agents, and nobody notices
+    ("grpc.keepalive_time_ms", 30_000),  # finds hosts that are gone without a word
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # agents ping, too
+]
+
+_NS_PER_S = 1_000_000_000
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """One collector on one state directory."""
+
+    def __init__(self, config: Config, now_ns: Callable[[], int] = time.time_ns) -> None:
+        configuration.check(config)
+        self._config = config
+        self._now_ns = now_ns
+        self._store = Store(config.database_url or default_url(config.state_dir), now_ns)
+        self._files = EventFiles(config.state_dir)
+        self._lock: TextIO | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="collector", daemon=True)
+        self._sql = ThreadPoolExecutor(1, "sql")
+        self._disk = ThreadPoolExecutor(DISK_THREADS, "disk")
+        self._stopped = threading.Event()
+        self._server: grpc.aio.Server | None = None
+
+    def start(self) -> str:
+        """Open the state, listen, and return the address, with the port that was taken.
+
+        Raises AddressError, AlreadyRunning, ConfigError, StateError.
+        """
+        try:
+            require_free(self._config.address)
+            self._lock = _lock(self._config.state_dir)
+            self._store.open()
+            self._files.open()
+            self._thread.start()
+            return self._call(self._listen())
+        except CollectorFault:
+            self.stop(grace_s=0)
+            raise
+
+    def wait(self) -> None:
+        """Return when the collector has stopped."""
+        self._stopped.wait()
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """Write and acknowledge what was received, and end."""
+        if self._thread.is_alive():
+            self._call(self._close(grace_s))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._sql.shutdown()
+        self._disk.shutdown()
+        self._store.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._stopped.set()
+
+    def _call(self, work: Coroutine[object, object, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _listen(self) -> str:
+        """Start to serve, and return where."""
+        keeping = self._keeping()
+        self._ingest = Ingest(keeping)
+        self._query = Query(keeping)
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((self._ingest.handler(), self._query.handler()))
+        bound = _bind(self._server, self._config)
+        await self._server.start()
+        self._compacting = asyncio.create_task(self._compact_for_ever(keeping))
+        return str(bound)
+
+    async def _close(self, grace_s: float) -> None:
+        """Take no more streams, end those there are, and wait until what they received is written."""
+        if self._server is None:
+            return
+        stopping = asyncio.create_task(self._server.stop(grace_s))
+        self._query.close()
+        await self._ingest.drain()
+        await stopping
+        await self._ingest.drain()
+        self._compacting.cancel()
+        path = self._config.address.path
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    async def _compact_for_ever(self, keeping: Keeping) -> None:
+        while True:
+            await asyncio.sleep(self._config.compact_interval_s)
+            now_s = self._now_ns() / _NS_PER_S
+            await keeping.on_disk(partial(compact.compact, self._files.root, now_s))
+
+    def _keeping(self) -> Keeping:
+        return Keeping(
+            config=self._config,
+            store=self._store,
+            files=self._files,
+            hub=Hub(),
+            budget=Budget(self._config.buffer_bytes),
+            claims=Claims(),
+            sql=self._sql,
+            disk=self._disk,
+            now_ns=self._now_ns,
+        )
+
+
+def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
+    """Run a collector until SIGTERM or SIGINT; call `ready` with the address once it listens.
+
+    For the main thread. Raises what `Server.start` raises.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = Server(config)
+    address = server.start()
+    _log.info("listening on %s, keeping in %s", address, config.state_dir)
+    if ready is not None:
+        ready(address)
+    stop.wait()
+    server.stop()
+    _log.info("stopped")
+
+
+def _lock(state_dir: Path) -> TextIO:
+    """Return the open lock of the state directory. Raises AlreadyRunning, StateError."""
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (state_dir / "collector.lock").open("w")
+    except OSError as exc:
+        raise StateError(f"{state_dir}: the state directory cannot be written: {exc.strerror}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        lock.close()
+        raise AlreadyRunning(f"{state_dir}: another collector works on this state directory") from exc
+    return lock
+
+
+def _bind(server: grpc.aio.Server, config: Config) -> Address:
+    """Bind and return the address with the port that was taken; a unix socket is for our own user alone."""
+    address = config.address
+    credentials = None if config.tls is None else _credentials(config.tls)
+    before = os.umask(0o177)
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(str(address))
+        else:
+            port = server.add_secure_port(str(address), credentials)
+    except RuntimeError as exc:
+        raise AddressError(f"cannot listen on {address}: taken, or the certificates cannot be used") from exc
+    finally:
+        os.umask(before)
+    return address if address.path is not None else Address(host=address.host, port=port)
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Return credentials that demand a certificate of the client, too. Raises ConfigError."""
+    try:
+        pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
+        return grpc.ssl_server_credentials([pair], tls.ca_file.read_bytes(), require_client_auth=True)
+    except OSError as exc:
+        raise ConfigError(f"{exc.filename}: {exc.strerror}") from exc

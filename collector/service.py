@@ -1,0 +1,98 @@
+"""The Query service of gRPC: what `collector.query` reads, and what is kept as it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+from typing import Any
+
+import grpc
+
+from collector import query
+from collector.errors import StateError
+from collector.keeping import Keeping
+from collector.query import Filters
+from vedette.v1 import query_pb2
+
+if TYPE_CHECKING:
+    Handler = grpc.GenericRpcHandler[Any, Any]
+    RowContext = grpc.aio.ServicerContext[Any, query_pb2.Row]
+    WatchContext = grpc.aio.ServicerContext[query_pb2.WatchRequest, query_pb2.Update]
+
+SERVICE = "vedette.v1.Query"
+STATUS_INTERVAL_S = 1.0
+_CHUNK_ROWS = 500  # read by a thread at a time, so that a slow reader holds so many and no more
+
+Rows = Callable[[Filters], Iterator[dict[str, Any]]]
+
+
+class Query:
+    """Answers whoever asks; belongs to one event loop."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self._keeping = keeping
+        self._closing = asyncio.Event()
+
+    def handler(self) -> Handler:
+        """Return the service as gRPC takes it."""
+        row, update = query_pb2.Row.SerializeToString, query_pb2.Update.SerializeToString
+        rpc = grpc.unary_stream_rpc_method_handler
+        methods = {
+            "Findings": rpc(self._findings, query_pb2.FindingQuery.FromString, row),
+            "Events": rpc(self._events, query_pb2.EventQuery.FromString, row),
+            "Watch": rpc(self._watch, query_pb2.WatchRequest.FromString, update),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def close(self) -> None:
+        """Let every watcher go."""
+        self._closing.set()
+
+    async def _findings(self, request: query_pb2.FindingQuery, context: RowContext) -> None:
+        config = self._keeping.config
+        rows = partial(query.findings, config.state_dir, url=config.database_url)
+        await self._answer(rows, request, context)
+
+    async def _events(self, request: query_pb2.EventQuery, context: RowContext) -> None:
+        await self._answer(partial(query.events, self._keeping.config.state_dir), request, context)
+
+    async def _answer(
+        self, rows: Rows, request: query_pb2.FindingQuery | query_pb2.EventQuery, context: RowContext
+    ) -> None:
+        found = rows(_filters(request))
+        try:
+            while chunk := await self._keeping.on_disk(partial(_take, found, _CHUNK_ROWS)):
+                for row in chunk:
+                    await context.write(query_pb2.Row(json=row))
+        except StateError as exc:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
+
+    async def _watch(self, _request: query_pb2.WatchRequest, context: WatchContext) -> None:
+        """Send findings as they come, and a status a second."""
+        loop = asyncio.get_running_loop()
+        hub, now_ns = self._keeping.hub, self._keeping.now_ns
+        with hub.watcher() as watcher:
+            status_at = loop.time()
+            while not self._closing.is_set():
+                if loop.time() >= status_at:
+                    await context.write(query_pb2.Update(status=hub.status(now_ns(), watcher.missed)))
+                    status_at = loop.time() + STATUS_INTERVAL_S
+                try:
+                    row = await asyncio.wait_for(watcher.waiting.get(), max(0.0, status_at - loop.time()))
+                except TimeoutError:
+                    continue
+                await context.write(query_pb2.Update(finding=query_pb2.Row(json=row)))
+
+
+def _take(rows: Iterator[dict[str, Any]], count: int) -> list[bytes]:
+    return [json.dumps(row).encode() for row in islice(rows, count)]
+
+
+def _filters(request: query_pb2.FindingQuery | query_pb2.EventQuery) -> Filters:
+    given = {name: getattr(request, name) for name in Filters.__slots__ if request.HasField(name)}
+    return Filters(**given)

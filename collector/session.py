@@ -1,0 +1,205 @@
+"""One stream of one agent, from its hello to its end.
+
+Nothing is acknowledged before it is durable: a finding when it is committed, an
+event when its file is synced (`collector.batching`).  A disk that is slow or
+full stops the reading, and so the agent, which has a spool for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+import grpc
+
+from collector.aggregate import Origin
+from collector.batching import EventLane
+from collector.errors import ProtocolError
+from collector.errors import StateError
+from collector.keeping import GaveUp
+from collector.keeping import Keeping
+from collector.keeping import insist
+from collector.names import AgentKey
+from collector.sequence import Lane
+from vedette.v1 import finding_pb2
+from vedette.v1 import ingest_pb2
+
+TYPE_LIMIT = 100  # characters of a finding type, as in the guardduty model
+HEALTH_LIMIT = 1_000  # counters, and probes, in one health message; an agent has dozens
+
+_log = logging.getLogger(__name__)
+
+
+class Received(NamedTuple):
+    """A message and how large it was on the wire."""
+
+    message: ingest_pb2.AgentMessage
+    size_bytes: int
+
+
+class Connection(NamedTuple):
+    """The two directions of a stream."""
+
+    read: Callable[[], Awaitable[Received | None]]
+    """None at the end."""
+    write: Callable[[ingest_pb2.CollectorMessage], Awaitable[None]]
+
+
+class End(NamedTuple):
+    """Why the collector ends a stream."""
+
+    code: grpc.StatusCode
+    text: str
+
+
+_CLOSED = End(grpc.StatusCode.ABORTED, "a newer stream of this agent took over, or the collector is stopping")
+_NO_STATE = End(grpc.StatusCode.UNAVAILABLE, "the collector cannot read or write its state now")
+
+
+class Session:
+    """A stream whose hello has been accepted."""
+
+    def __init__(self, keeping: Keeping, key: AgentKey, hello: ingest_pb2.Hello, connection: Connection) -> None:
+        self._keeping = keeping
+        self._key = key
+        self._hello = hello
+        self._connection = connection
+        self._writing = asyncio.Lock()  # a stream takes one message at a time
+        self.closing = asyncio.Event()
+        """Set by whoever wants this stream to end; what was received is then written if the disk takes it."""
+        config = keeping.config
+        self._origin = Origin(
+            account_id=config.account_id,
+            region=config.region,
+            detector_id=config.detector_id,
+            host_id=key.host_id,
+            host_name=hello.host.name,
+            agent_version=hello.agent_version,
+        )
+
+    async def run(self) -> End | None:
+        """Serve the stream until the agent or `closing` ends it; return why, None when the agent did."""
+        async with self._keeping.claims.hold(self._key, self.closing):
+            if self.closing.is_set():
+                return _CLOSED
+            try:
+                await self._welcome()
+            except StateError:
+                _log.exception("cannot welcome %r", self._key.host_id)
+                return _NO_STATE
+            self._keeping.hub.joined(self._key, self._hello)
+            try:
+                return await self._serve()
+            finally:
+                self._keeping.hub.left(self._key)
+
+    async def _welcome(self) -> None:
+        """Find out what is durable, and say it. Raises StateError."""
+        keeping, key = self._keeping, self._key
+        known = await keeping.in_sql(partial(keeping.store.welcome, key, self._hello))
+        # A collector killed between a file and its row has the events, and SQL does not know.
+        in_files = await keeping.on_disk(partial(keeping.files.durable_through, key))
+        events_through = max(known.events_through, in_files)
+        self._findings = Lane(known.findings_through)
+        self._events = EventLane(keeping, key, events_through)
+        welcome = ingest_pb2.Welcome(findings_through=known.findings_through, events_through=events_through)
+        await self._say(ingest_pb2.CollectorMessage(welcome=welcome))
+
+    async def _serve(self) -> End | None:
+        acknowledge = partial(self._acknowledge, ingest_pb2.LANE_EVENTS)
+        flusher = asyncio.create_task(self._events.flush_until_end(acknowledge, self.closing))
+        try:
+            return await self._read_until_end(flusher)
+        except ProtocolError as exc:
+            return End(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
+        except GaveUp:
+            return _NO_STATE
+        finally:
+            self.closing.set()
+            self._events.end()
+            await flusher
+
+    async def _read_until_end(self, flusher: asyncio.Task[None]) -> End | None:
+        closing = asyncio.create_task(self.closing.wait())
+        try:
+            while not self.closing.is_set():
+                reading = asyncio.ensure_future(self._connection.read())
+                await asyncio.wait({reading, closing, flusher}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    reading.cancel()
+                    break
+                received = reading.result()
+                if received is None:
+                    return None
+                await self._take(received)
+        finally:
+            closing.cancel()
+        return _CLOSED
+
+    async def _take(self, received: Received) -> None:
+        """Do what a message asks. Raises ProtocolError, GaveUp."""
+        message = received.message
+        match message.WhichOneof("message"):
+            case "events":
+                await self._events.add(message.events.events, received.size_bytes)
+            case "findings":
+                await self._keep_findings(_checked(message.findings.findings))
+            case "evicted":
+                await self._take_evicted(message.evicted)
+            case "health":
+                await self._keep_health(message.health)
+            case "hello":
+                raise ProtocolError("a second hello on the same stream")
+            case _:
+                _log.warning("%r sends a message that this collector does not know", self._key.host_id)
+
+    async def _keep_findings(self, occurrences: Sequence[finding_pb2.Finding]) -> None:
+        keeping = self._keeping
+        fresh = self._findings.take(occurrences)
+        toll = self._findings.settle()
+        keep = partial(keeping.store.keep_findings, self._origin, self._key, fresh, toll)
+        documents = await insist(lambda: keeping.in_sql(keep), self.closing)
+        keeping.hub.publish(documents)
+        keeping.hub.losses(self._key, "findings", toll)
+        await self._acknowledge(ingest_pb2.LANE_FINDINGS, toll.through)
+
+    async def _take_evicted(self, evicted: ingest_pb2.Evicted) -> None:
+        match evicted.lane:
+            case ingest_pb2.LANE_FINDINGS:
+                self._findings.evict(evicted.first, evicted.last)
+                await self._keep_findings([])
+            case ingest_pb2.LANE_EVENTS:
+                self._events.evict(evicted.first, evicted.last)
+            case _:
+                raise ProtocolError("evicted without a lane")
+
+    async def _keep_health(self, health: ingest_pb2.Health) -> None:
+        if len(health.counters) > HEALTH_LIMIT or len(health.probes) > HEALTH_LIMIT:
+            raise ProtocolError(f"health has more than {HEALTH_LIMIT} counters or probes")
+        keeping = self._keeping
+        keeping.hub.health(self._key, health)
+        keep = partial(keeping.store.keep_health, self._key, health)
+        await insist(lambda: keeping.in_sql(keep), self.closing)
+
+    async def _acknowledge(self, lane: ingest_pb2.Lane, through: int) -> None:
+        await self._say(ingest_pb2.CollectorMessage(ack=ingest_pb2.Ack(lane=lane, through=through)))
+
+    async def _say(self, message: ingest_pb2.CollectorMessage) -> None:
+        async with self._writing:
+            # An agent that is gone learns from the next welcome what is durable.
+            with suppress(grpc.aio.BaseError, asyncio.CancelledError):
+                await self._connection.write(message)
+
+
+def _checked(occurrences: Sequence[finding_pb2.Finding]) -> Sequence[finding_pb2.Finding]:
+    """Return findings whose type fits its column. Raises ProtocolError."""
+    for occurrence in occurrences:
+        if not 0 < len(occurrence.type) <= TYPE_LIMIT:
+            raise ProtocolError(f"a finding's type must have 1 to {TYPE_LIMIT} characters")
+    return occurrences

@@ -1,0 +1,110 @@
+"""Findings and events as agents send them, a word each."""
+
+from __future__ import annotations
+
+from collector.aggregate import Origin
+from vedette.v1 import event_pb2
+from vedette.v1 import finding_pb2
+
+SECOND_NS = 1_000_000_000
+NOW_NS = 1_788_220_800 * SECOND_NS
+"""2026-09-01T00:00:00Z."""
+
+ORIGIN = Origin(
+    account_id="111122223333",
+    region="us-east-1",
+    detector_id="d" * 32,
+    host_id="i-0123456789abcdef0",
+    host_name="web-1",
+    agent_version="0.1.0",
+)
+
+
+def process(tgid: int = 41, path: str = "/usr/bin/curl") -> finding_pb2.Process:
+    """Return a process that is known in full."""
+    return finding_pb2.Process(
+        tgid=tgid,
+        started_ticks=100,
+        uuid=f"{tgid:032x}",
+        parent_uuid=f"{tgid - 1:032x}",
+        path=path,
+        name=path.rpartition("/")[2],
+        cwd="/tmp",
+        started_at_ns=NOW_NS + 1_500_000,
+        ns_tgid=7,
+        uid=1000,
+        euid=0,
+        gid=1000,
+        egid=0,
+        user="alice",
+        container_id="c" * 64,
+    )
+
+
+def finding(sequence: int = 1, **fields: object) -> finding_pb2.Finding:
+    """Return a DNS finding of one process, with `fields` set otherwise."""
+    made = finding_pb2.Finding(
+        sequence=sequence,
+        type="CryptoCurrency:Runtime/BitcoinTool.B!DNS",
+        severity=8.0,
+        title="curl asked for a mining pool",
+        at_ns=NOW_NS,
+        event_kind="dns_query",
+        event_time_ns=77,
+        process=process(),
+        lineage=[process(40, "/bin/sh"), process(1, "/sbin/init")],
+        attack="T1496",
+        evidence=finding_pb2.Evidence(reason="pool.example.org is on a list", domain="pool.example.org"),
+    )
+    made.MergeFrom(finding_pb2.Finding(**fields))  # type: ignore[arg-type]  # the fields of many types
+    return made
+
+
+def full_evidence() -> finding_pb2.Evidence:
+    """Return evidence in which every field is set."""
+    return finding_pb2.Evidence(
+        reason="because",
+        modifying_process=process(50, "/usr/bin/wget"),
+        modified_at_ns=NOW_NS + 250_000_000,
+        script_path="/tmp/x.sh",
+        library_path="/tmp/evil.so",
+        ld_preload_value="/tmp/evil.so",
+        address_family="AF_INET",
+        iana_protocol_number=17,
+        target_process=process(60, "/usr/sbin/sshd"),
+        tool_name="nmap",
+        tool_category="Network Scanner",
+        command_line_example="nmap TARGET",
+        threat_file_path="/tmp/miner",
+        file_path="/etc/passwd",
+        flags=["ro", "bind"],
+        domain="pool.example.org",
+        socket=event_pb2.Socket(
+            protocol=6,
+            local_address="10.0.0.5",
+            local_port=40000,
+            remote_address="2001:db8::1",
+            remote_port=4444,
+            cookie=9,
+        ),
+        threats=[finding_pb2.Threat(list_name="pools", entry="example.org", names=["Pool"], sha256="a" * 64)],
+    )
+
+
+def container() -> finding_pb2.Container:
+    """Return a Kubernetes container."""
+    return finding_pb2.Container(
+        id="c" * 64, runtime="containerd", pod_uid="4f1c6d1e-0000-0000-0000-000000000001", started_at_ns=NOW_NS
+    )
+
+
+def event(sequence: int, at_ns: int = NOW_NS, **kind: object) -> event_pb2.Event:
+    """Return an event of `kind`, an exit if none is given."""
+    kind = kind or {"process_exit": event_pb2.ProcessExit(exit_code=0)}
+    actor = event_pb2.Actor(tgid=41, tid=41, uuid="u" * 32, path="/usr/bin/curl", name="curl", container_id="c" * 64)
+    return event_pb2.Event(sequence=sequence, time_ns=sequence, at_ns=at_ns, actor=actor, flags=["late"], **kind)  # type: ignore[arg-type]  # as above
+
+
+def events(first: int, last: int, at_ns: int = NOW_NS) -> list[event_pb2.Event]:
+    """Return exits numbered `first` to `last`."""
+    return [event(sequence, at_ns) for sequence in range(first, last + 1)]

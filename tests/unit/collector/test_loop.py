@@ -1,0 +1,140 @@
+"""What belongs to the event loop and needs no network: claims, the byte budget, watchers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from collector import watch
+from collector.budget import Budget
+from collector.claims import Claims
+from collector.sequence import Range
+from collector.sequence import Toll
+from collector.watch import Hub
+from tests.unit.collector.test_store import HELLO
+from tests.unit.collector.test_store import KEY
+from vedette.v1 import ingest_pb2
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_the_newest_stream_wins_and_never_overlaps_the_old() -> None:
+    """Three streams of one agent: each older one is told, and ends before the next begins."""
+
+    async def scenario() -> None:
+        claims, order = Claims(), []
+
+        async def stream(name: str, closing: asyncio.Event) -> None:
+            async with claims.hold(KEY, closing):
+                order.append(f"{name} begins")
+                await closing.wait()
+                await settled()
+                order.append(f"{name} ends")
+
+        closings = [asyncio.Event() for _ in range(3)]
+        tasks = []
+        for name, closing in zip("abc", closings, strict=True):
+            tasks.append(asyncio.create_task(stream(name, closing)))
+            await asyncio.sleep(0)
+        await asyncio.wait(tasks[:2])
+
+        assert order == ["a begins", "a ends", "b begins", "b ends", "c begins"]
+        assert not closings[2].is_set()
+        claims.close_all()
+        await asyncio.wait(tasks)
+        assert not claims.held(KEY)
+
+    asyncio.run(scenario())
+
+
+def test_claims_are_forgotten_with_their_holders() -> None:
+    """An agent that comes under ever new names leaves nothing in memory."""
+
+    async def scenario() -> None:
+        claims = Claims()
+        async with claims.hold(KEY, asyncio.Event()):
+            assert claims.held(KEY)
+        assert vars(claims) == {"_locks": {}, "_closing": {}}
+
+    asyncio.run(scenario())
+
+
+def test_the_budget_makes_the_one_too_many_wait() -> None:
+    """Memory is bounded over all agents; who waits goes on when there is room."""
+
+    async def scenario() -> None:
+        budget = Budget(10)
+        await budget.take(6)
+        waiting = asyncio.create_task(budget.take(5))
+        await settled()
+        assert not waiting.done()
+
+        await budget.give_back(6)
+        await settled()
+
+        assert waiting.done()
+
+    asyncio.run(scenario())
+
+
+def test_a_message_larger_than_the_budget_passes_alone() -> None:
+    """Nobody waits for ever."""
+
+    async def scenario() -> None:
+        await asyncio.wait_for(Budget(10).take(50), 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_slow_watcher_loses_findings_and_is_told() -> None:
+    """One that does not read costs neither memory nor anybody else's findings."""
+    hub = Hub()
+    hub.joined(KEY, HELLO)
+    with hub.watcher() as watcher:
+        for number in range(watch.QUEUE_LIMIT + 3):
+            hub.publish([{"id": number}])
+
+        assert watcher.waiting.qsize() == watch.QUEUE_LIMIT
+        assert hub.status(1, watcher.missed).missed == 3
+    hub.publish([{"id": "after"}])
+
+    assert watcher.missed == 3
+    assert hub.status(1, 0).findings == watch.QUEUE_LIMIT + 4
+
+
+def test_status_says_who_is_there_and_what_was_lost() -> None:
+    """Connected agents, their probes, their own counters and ours."""
+    hub = Hub()
+    hub.joined(KEY, HELLO)
+    probes = [ingest_pb2.ProbeHealth(name="a", attached=True), ingest_pb2.ProbeHealth(name="b", attached=False)]
+    hub.health(KEY, ingest_pb2.Health(probes=probes, counters={"ring.lost": 4}, resident_bytes=5))
+    hub.losses(KEY, "events", Toll(9, (Range(2, 4),), evicted=2, duplicates=1))
+    hub.left(KEY)
+    hub.joined(KEY, HELLO)
+
+    (agent,) = hub.status(1, 0).agents
+    assert (agent.host_id, agent.connected, agent.resident_bytes) == (KEY.host_id, True, 5)
+    assert list(agent.probes_attached) == ["process_exec"]
+    assert dict(agent.counters) == {
+        "ring.lost": 4,
+        "collector.events_missing": 3,
+        "collector.events_evicted": 2,
+        "collector.events_duplicates": 1,
+    }
+
+
+def test_agents_that_left_are_forgotten_in_the_end() -> None:
+    """Ever new names do not grow the status without end, and those connected stay."""
+    hub = Hub()
+    hub.joined(KEY, HELLO)
+    for number in range(watch.AGENTS_LIMIT + 5):
+        key = KEY._replace(spool_id=str(number))
+        hub.joined(key, HELLO)
+        hub.left(key)
+
+    agents = hub.status(1, 0).agents
+    assert len(agents) == watch.AGENTS_LIMIT
+    assert [agent.connected for agent in agents].count(True) == 1
