@@ -99,7 +99,7 @@ def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: E
         {
             "process": process.name or "a process",
             "pid": process.key.tgid,
-            "place": f"container {container.id[:12]}" if container else f"host {context.host.name}",
+            "place": f"in container {container.id[:12]}" if container else f"on host {context.host.name}",
         }
     )
     return Finding(

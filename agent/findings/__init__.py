@@ -15,7 +15,7 @@ from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
 
-__all__ = ("AnyFinding", "FindingType", "kind_of", "known_good", "load")
+__all__ = ("AnyFinding", "FindingType", "kind_of", "known_excuses", "known_good", "load")
 
 
 def load() -> tuple[AnyFinding, ...]:
@@ -28,3 +28,8 @@ def load() -> tuple[AnyFinding, ...]:
 def known_good(counters: Counters) -> _known.KnownGood:
     """Return the benign company that ships with the agent."""
     return _known.KnownGood(_known.bundled(), counters)
+
+
+def known_excuses() -> tuple[_known.Excuse, ...]:
+    """Return the entries of that company, for who writes about them."""
+    return _known.bundled()

@@ -44,7 +44,7 @@ class FindingType(Generic[E]):
     attack: str
     """MITRE ATT&CK technique, such as T1620."""
     title: str
-    """Sentence for the analyst; `{process}`, `{pid}` and `{place}` are filled in."""
+    """Sentence for the analyst; `{process}`, `{pid}` and `{place}`, such as `on host web-1`, are filled in."""
     on: type[E] | tuple[type[E], ...]
     """The events that `match` is shown."""
     match: Callable[[E, Context], Evidence | None]

@@ -143,9 +143,12 @@ def _check(excuse: Excuse, where: str) -> None:
         raise ConfigError(f"{where}.at: name at least one of low, balanced, high")
     if not excuse.reason.strip():
         raise ConfigError(f"{where}.reason: say why this is known good")
-    for key, paths in (("writer", excuse.writer), ("replaced", excuse.replaced)):
-        for path in paths:
-            if not path.startswith("/") or path.endswith(("/", "*")):
-                raise ConfigError(
-                    f"{where}.{key}: {path!r} must be the absolute path of an executable, with no `*` last"
-                )
+    bad = next((path for path in excuse.writer + excuse.replaced if not _names_executable(path)), None)
+    if bad is not None:
+        key = "writer" if excuse.writer else "replaced"
+        raise ConfigError(f"{where}.{key}: {bad!r} must be the absolute path of an executable, with no `*` last")
+
+
+def _names_executable(path: str) -> bool:
+    """Answer whether a pattern is the path of a program, rather than a bare name or a whole directory."""
+    return path.startswith("/") and not path.endswith(("/", "*"))

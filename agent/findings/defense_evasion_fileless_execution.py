@@ -42,7 +42,7 @@ def match(event: ProcessExec, context: Context) -> Evidence | None:
     return Evidence(reason=f"{event.path} was executed from {origin}", file_path=event.path)
 
 
-_CLONE = process_exec(path="memfd:runc_cloned:/proc/self/exe", memfd=True, size_bytes=8_752_456, mnt_ns=HOST_MNT_NS)
+_CLONE = process_exec(path="/memfd:runc_cloned:/proc/self/exe", memfd=True, size_bytes=8_752_456, mnt_ns=HOST_MNT_NS)
 _RUNC = executable("/usr/sbin/runc", size_bytes=8_752_456)
 _CRUN = executable("/usr/bin/crun", size_bytes=8_752_456)
 _RUNNING_RUNC = on_host(actor=process(replaced=_RUNC))
@@ -51,7 +51,7 @@ FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
     attack="T1620",
-    title="{process} was executed from memory in {place}",
+    title="{process} was executed from memory {place}",
     on=ProcessExec,
     match=match,
     examples=(
@@ -62,7 +62,7 @@ FINDING = FindingType(
         fires(
             "a memfd that executes itself",
             process_exec(memfd=True),
-            on_host(actor=process(replaced=executable("memfd:x", file=FILE, memfd=True))),
+            on_host(actor=process(replaced=executable("/memfd:x", file=FILE, memfd=True))),
         ),
         fires("a memfd that borrows the name of runc's", _CLONE, on_host()),
         fires(

@@ -58,10 +58,9 @@ FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
     attack="T1574.006",
-    title="{process} loaded a library that was created or changed inside {place}",
+    title="{process} loaded a library that was created or changed {place}",
     on=LibraryMap,
     match=match,
-    needs=("process_exec",),
     uses=("file_open",),
     examples=(
         fires(

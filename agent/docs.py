@@ -1,0 +1,148 @@
+"""Writes docs/findings.md from the declarations of the findings, so that the two cannot differ.
+
+python -m agent.docs             write it
+python -m agent.docs --check     exit status 1 if it is not what would be written
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agent import findings
+from agent import intel
+from agent.classify import Classifier
+from agent.counters import Counters
+from agent.findings import AnyFinding
+from agent.findings import known_excuses
+from agent.model import Sensitivity
+
+PATH = Path(__file__).resolve().parents[1] / "docs" / "findings.md"
+
+HEAD = """\
+# Findings
+
+<!-- Written by `make docs` from agent/findings; do not edit. -->
+
+What Vedette reports, by GuardDuty's names. Every event is kept whether or not it is a finding. A finding never carries
+a command line; look up the event for that: `vedette events --type KIND`. `sudo vedette simulate TYPE` does, harmlessly,
+what a finding is about.
+
+`sensitivity` in the agent's configuration is `low`, `balanced` (the default) or `high`. Known good company is data:
+`agent/findings/known/*.toml`, bound to what executables are, never to what they call themselves.
+"""
+
+
+class Prose(NamedTuple):
+    """The parts of a finding's docstring, each as one paragraph."""
+
+    meaning: str
+    why: str
+    noise: str
+    blind: str
+
+
+def prose(docstring: str) -> Prose:
+    """Return the parts of a docstring: what, why, `Noise:`, `Blind to:`.  Raises `ValueError` when one is missing."""
+    what, _, rest = docstring.partition("\n\n")
+    found = re.fullmatch(r"(?P<why>.*?)\n\nNoise: (?P<noise>.*?)\nBlind to: (?P<blind>.*)", rest.strip(), re.DOTALL)
+    if found is None:
+        raise ValueError(f"not what, why, Noise:, Blind to: {what!r}")
+    return Prose(*(" ".join(part.split()) for part in (what, found["why"], found["noise"], found["blind"])))
+
+
+def page(types: Sequence[AnyFinding]) -> str:
+    """Return the whole page."""
+    rows = "\n".join(map(_row, types))
+    table = f"| finding | severity | technique | events |\n|---|---|---|---|\n{rows}\n"
+    return "\n".join([HEAD, table, *("\n".join(section(each)) for each in types)])
+
+
+def _row(finding: AnyFinding) -> str:
+    """Return the line of the table that leads to a finding's section."""
+    severity = finding.severity.name.title()
+    return f"| [{finding.name}](#{anchor(finding.name)}) | {severity} | {finding.attack} | {', '.join(finding.kinds)} |"
+
+
+def anchor(title: str) -> str:
+    """Return the fragment under which a heading is found: lower case, without punctuation."""
+    return re.sub(r"[^a-z0-9-]", "", title.lower())
+
+
+def section(finding: AnyFinding) -> Iterator[str]:
+    """Yield the lines about one finding."""
+    module = importlib.import_module(finding.match.__module__)
+    said = prose(module.__doc__ or "")
+    yield f"## {finding.name}\n"
+    yield f"{said.meaning} {said.why}\n"
+    yield f"- **Severity**: {finding.severity.name.title()} ({finding.severity.value:g})"
+    yield f"- **Technique**: MITRE ATT&CK {finding.attack}"
+    yield f"- **Events**: {_code(finding.kinds)}{_also(finding)}"
+    yield f"- **Noise**: {said.noise}"
+    yield f"- **Blind to**: {said.blind}"
+    yield f"- **To quiet it**: {quiet(finding)}"
+    yield f"- **Try it**: `sudo vedette simulate '{finding.name}'`\n"
+    yield from sample(finding)
+    yield from _examples(finding, "Fires:", fires=True)
+    yield from _examples(finding, "Stays silent:", fires=False)
+
+
+def _also(finding: AnyFinding) -> str:
+    """Return which further probes it needs, and which only help."""
+    needs = f"; cannot fire without {_code(finding.needs)}" if finding.needs else ""
+    return needs + (f"; more evidence with {_code(finding.uses)}" if finding.uses else "")
+
+
+def _code(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def quiet(finding: AnyFinding) -> str:
+    """Return what keeps it silent, from the known good company that ships with the agent."""
+    excuses = [excuse for excuse in known_excuses() if excuse.finding == finding.name]
+    if not excuses:
+        return "nothing is excused."
+    levels = [level.value for level in Sensitivity]
+    told = (
+        f"{excuse.reason} (at {', '.join(f'`{level}`' for level in levels if Sensitivity(level) in excuse.at)})"
+        for excuse in excuses
+    )
+    return f"excused: {'; '.join(told)}."
+
+
+def sample(finding: AnyFinding) -> Iterator[str]:
+    """Yield what an analyst reads, from the first example that fires."""
+    example = next(example for example in finding.examples if example.fires)
+    classifier = Classifier(
+        [finding],
+        intel=intel.bundled(),
+        benign=findings.known_good(Counters()),
+        sensitivity=example.sensitivity,
+        counters=Counters(),
+    )
+    [found] = classifier.classify(example.event, example.around)
+    yield f"> **{found.title}.** {found.evidence.reason}.\n"
+
+
+def _examples(finding: AnyFinding, heading: str, *, fires: bool) -> Iterator[str]:
+    yield f"{heading}\n"
+    yield from (f"- {example.title}" for example in finding.examples if example.fires is fires)
+    yield ""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or check the page; return the exit status."""
+    text = page(findings.load())
+    if list(arguments) == ["--check"]:
+        return 0 if PATH.is_file() and PATH.read_text(encoding="utf-8") == text else 1
+    PATH.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""The catalogue of findings: fresh, whole, and made of what is declared."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from agent import docs
+from agent import findings
+
+TYPES = findings.load()
+
+
+def test_the_page_is_what_the_declarations_say():
+    """Nobody reads about a finding that works otherwise: run `make docs` when this fails."""
+    assert docs.page(TYPES) == docs.PATH.read_text(encoding="utf-8")
+
+
+def test_a_stale_page_is_told(tmp_path, monkeypatch):
+    """The check that a build runs fails on a page that was edited, is old, or is missing."""
+    monkeypatch.setattr(docs, "PATH", tmp_path / "findings.md")
+
+    assert 1 == docs.main(["--check"])
+    assert 0 == docs.main([])
+    assert 0 == docs.main(["--check"])
+    docs.PATH.write_text(docs.PATH.read_text().replace("Medium", "Low", 1))
+    assert 1 == docs.main(["--check"])
+
+
+@pytest.mark.parametrize("finding", TYPES, ids=lambda finding: finding.name)
+def test_each_finding_tells_what_an_operator_must_know(finding):
+    """Severity, technique, probes, noise, blind spots, an example, and how to quiet it."""
+    text = "\n".join(docs.section(finding))
+    parts = re.findall(r"^- \*\*(.+?)\*\*: \S", text, re.MULTILINE)
+
+    assert ["Severity", "Technique", "Events", "Noise", "Blind to", "To quiet it", "Try it"] == parts
+    assert all(f"`{probe}`" in text for probe in (*finding.kinds, *finding.needs, *finding.uses))
+    assert all(f"- {example.title}" in text for example in finding.examples)
+    assert text.count("\n> **") == 1
+
+
+def test_known_good_company_is_told_with_where_it_holds():
+    """An operator reads what is excused, and at which sensitivity it no longer is."""
+    [new] = [finding for finding in TYPES if finding.name == "Execution:Runtime/NewBinaryExecuted"]
+
+    assert "a linker of the image wrote it (at `low`, `balanced`)" in docs.quiet(new)
+
+
+@pytest.mark.parametrize(
+    "docstring",
+    [
+        "",
+        "What.",
+        "What.\n\nWhy.\n\nNoise: some.\n",
+        "What.\n\nWhy.\n\nBlind to: a.\nNoise: some.\n",
+        "What.\n\nNoise: some.\nBlind to: a.\n",
+    ],
+)
+def test_a_docstring_without_one_of_its_parts_is_refused(docstring):
+    """A finding that does not say where it is blind does not get into the catalogue."""
+    with pytest.raises(ValueError, match="not what, why, Noise:, Blind to:"):
+        docs.prose(docstring)
+
+
+def test_links_lead_to_headings():
+    """Each row of the table leads to its section, as a reader of the repository follows it."""
+    text = docs.page(TYPES)
+    headings = {docs.anchor(line[3:]) for line in text.splitlines() if line.startswith("## ")}
+
+    assert headings == set(re.findall(r"\]\(#([^)]+)\)", text))
+    assert "executionruntimenewbinaryexecuted" in headings
