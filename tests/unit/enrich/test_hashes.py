@@ -58,6 +58,11 @@ class Bench:
     def request(self, one: Process) -> Digest:
         return self.hashes.request(one, lambda _: ())
 
+    def thread(self) -> threading.Thread:
+        worker = self.hashes._worker
+        assert worker is not None
+        return worker.thread
+
     def settle(self, count: int = 1) -> None:
         """Let `count` programs be read and wait for the worker to have stored the last."""
         for _ in range(count):
@@ -177,6 +182,7 @@ def test_the_cache_is_bounded() -> None:
 def test_a_thread_that_hangs_is_replaced_and_at_last_hashing_is_off() -> None:
     """A file system that never answers costs a few threads, not the hashes of all other programs."""
     bench = Bench(hash_threads_lost=2)
+    hanging = bench.thread()
     for path in ("/hang1", "/hang2", "/waits"):
         bench.request(running(path))
     assert bench.gate.entered.acquire(timeout=LONG)
@@ -192,15 +198,15 @@ def test_a_thread_that_hangs_is_replaced_and_at_last_hashing_is_off() -> None:
     assert bench.counters.get("enrich.hash_stalled") == 2
 
     bench.close()
+    hanging.join(LONG)
     assert unknown("reading it hangs") == bench.hashes.known(running("/hang1")), "an answer too late is not taken"
 
 
 def test_closing_ends_the_thread() -> None:
     """The agent's end leaves no thread behind, idle or busy."""
     bench = Bench()
-    thread = bench.hashes._worker.thread if bench.hashes._worker else None
+    thread = bench.thread()
     bench.close()
     bench.close()
 
-    assert thread is not None
     assert not thread.is_alive()
