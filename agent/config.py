@@ -101,6 +101,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="What goes to standard error.")
     ] = "info"
+    health_interval_s: Annotated[
+        int, Meta(ge=1, description="How often counters and memory are reported to the collector.")
+    ] = 10
     collector: CollectorConfig = CollectorConfig()
     sensor: SensorConfig = SensorConfig()
     findings: FindingsConfig = FindingsConfig()
@@ -268,7 +271,7 @@ def _allowed(declared: inspect.Type) -> str:
             return "a text"
 
 
-def _one_of(values: Iterable[str | int]) -> str:
+def _one_of(values: Iterable[object]) -> str:
     spelled = [_spelled(value) for value in values]
     return ("one of " if len(spelled) > 1 else "") + ", ".join(spelled)
 

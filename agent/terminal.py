@@ -73,12 +73,9 @@ def _head(text: str, columns: int) -> str:
     return text
 
 
-def json_line(document: bytes) -> str:
-    """Return a JSON document as one line of ASCII: the same document, and safe on a terminal.
-
-    Raises ValueError when it is not JSON.
-    """
-    return json.dumps(json.loads(document), separators=(",", ":")).replace("\x7f", "\\u007f")
+def json_line(document: object) -> str:
+    """Return what JSON can hold as one line of ASCII: exact for programs, and safe on a terminal."""
+    return json.dumps(document, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
 class OneLineFormatter(logging.Formatter):

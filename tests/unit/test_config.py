@@ -20,6 +20,7 @@ FULL = """
 state_dir = "/srv/vedette"
 lock_file = "/run/lock/vedette"
 log_level = "debug"
+health_interval_s = 60
 
 [collector]
 address = "collector.example:4250"

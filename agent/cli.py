@@ -1,0 +1,154 @@
+"""`vedette …`: the table of subcommands, and the only place where the program ends.
+
+A subcommand's module is imported when it is called: the agent process must not
+carry what the commands that people read need, and `--help` should be instant.
+
+Exit status: what the command returned, 0 unless it says otherwise; 2 for a
+wrong option, file, host or peer, with one line on standard error; 130 when
+interrupted; 141 when nobody reads the output any more; 3 for a bug, with the
+file that holds the traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from agent.errors import AgentBug
+from agent.errors import VedetteError
+from agent.terminal import escape
+
+EXIT_REFUSED = 2  # as click and most of Unix have it for wrong usage
+EXIT_BUG = 3
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_NO_READER = 141  # 128 + SIGPIPE
+
+
+class _Subcommand(NamedTuple):
+    """Where a subcommand is, and what it does in a few words."""
+
+    module: str
+    summary: str
+
+
+SUBCOMMANDS = {
+    "run": _Subcommand("agent.commands.run", "Watch this host: collector and agent together, live."),
+    "agent": _Subcommand("agent.commands.agent", "Watch this host and report to a collector."),
+    "collector": _Subcommand("agent.commands.collector", "Take findings and events from agents and keep them."),
+    "findings": _Subcommand("agent.commands.findings", "Show findings."),
+    "events": _Subcommand("agent.commands.events", "Show events."),
+    "doctor": _Subcommand("agent.commands.doctor", "Say what works on this host, what does not, and what to do."),
+    "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a subcommand when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand; None when there is none of that name."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        command: click.Command = importlib.import_module(SUBCOMMANDS[cmd_name].module).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that the arguments name.  Raises click.UsageError with the nearest name."""
+        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], SUBCOMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SUBCOMMANDS)}"
+            raise click.UsageError(f"no such command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.summary) for name, one in SUBCOMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vedette", message="%(prog)s %(version)s")
+@click.pass_context
+def vedette(ctx: click.Context) -> None:
+    """Watch Linux hosts from the kernel and name what is seen in GuardDuty's vocabulary.
+
+    \b
+    Example:
+      sudo vedette run                  watch this host, live
+      sudo vedette simulate --all       in another terminal: something to see
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (this process's by default) and return the exit status."""
+    try:
+        with vedette.make_context("vedette", list(sys.argv[1:] if arguments is None else arguments)) as context:
+            status = vedette.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        return _refuse(_usage(exc))
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        _forget_output()
+        return EXIT_NO_READER
+    except AgentBug as exc:
+        return _confess(exc)
+    except VedetteError as exc:
+        return _refuse(f"vedette: {exc}")
+    except Exception as exc:  # noqa: BLE001  the last boundary: nothing above it could say anything
+        return _confess(exc)
+    return status if isinstance(status, int) else 0
+
+
+def _usage(exc: click.ClickException) -> str:
+    """Return click's complaint with the command it is about, and where its options are explained."""
+    context = exc.ctx if isinstance(exc, click.UsageError) else None
+    command = context.command_path if context else "vedette"
+    return f"{command}: {exc.format_message().rstrip('.')} (see {command} --help)"
+
+
+def _refuse(sentence: str) -> int:
+    click.echo(escape(sentence.replace("\n", " ")), err=True)
+    return EXIT_REFUSED
+
+
+def _confess(exc: Exception) -> int:
+    where = _keep_traceback(exc)
+    click.echo(f"vedette: a bug: {escape(f'{type(exc).__name__}: {exc}')}; traceback in {where}", err=True)
+    return EXIT_BUG
+
+
+def _keep_traceback(exc: Exception) -> str:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="vedette-", suffix=".traceback", delete=False) as kept:
+            traceback.print_exception(exc, file=kept)
+    except OSError as full:
+        traceback.print_exception(exc)
+        return f"the lines above ({full.strerror})"
+    return kept.name
+
+
+def _forget_output() -> None:
+    """Point standard output away from the closed pipe, so that the interpreter does not complain about it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -1,0 +1,36 @@
+"""What a long-running process of ours has in common: it stops when told to, and with its supervisor."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+from types import FrameType
+
+from agent.errors import PeerError
+
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM, SIGINT and SIGHUP set; a second one of them ends the process as it always would."""
+    stop = threading.Event()
+
+    def told(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, told)
+    return stop
+
+
+def die_with(supervisor_pid: int) -> None:
+    """Have the kernel send us SIGTERM when our parent, which must be `supervisor_pid`, ends in whatever way.
+
+    Raises PeerError when it has ended already.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor_pid:
+        raise PeerError(f"the supervisor (pid {supervisor_pid}) is gone")

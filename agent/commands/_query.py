@@ -1,0 +1,88 @@
+"""Asking a running collector, over gRPC: findings, events, and what happens from now on.
+
+Blind to: what the collector has taken and not yet written, at most a second of events.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+from typing import TypeVar
+
+import grpc
+
+from agent.deliver.target import Target
+from agent.errors import CollectorError
+from agent.errors import PeerError
+from vedette.v1 import query_pb2
+from vedette.v1 import query_pb2_grpc
+
+DIAL_S = 5.0  # a collector that is there answers at once; one that is not should not look like one that hangs
+_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+_REASON_CHARS = 300  # the collector's words are cut to a line
+_Message = TypeVar("_Message")
+
+
+class CollectorUnreachable(CollectorError):
+    """Nobody answers at the address, or no longer."""
+
+
+class Query:
+    """A collector that answers questions; a context manager."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._channel = _channel(target)
+        self._stub = query_pb2_grpc.QueryStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up, from any thread: what is being read ends with CollectorError."""
+        self._channel.close()
+
+    def findings(self, query: query_pb2.FindingQuery) -> Iterator[bytes]:
+        """Yield findings as JSON documents, last seen last.  Raises CollectorError, as the others do."""
+        yield from (row.json for row in self._read(self._stub.Findings(query)))
+
+    def events(self, query: query_pb2.EventQuery) -> Iterator[bytes]:
+        """Yield events as JSON documents, in order of time."""
+        yield from (row.json for row in self._read(self._stub.Events(query)))
+
+    def watch(self) -> Iterator[query_pb2.Update]:
+        """Yield findings as they arrive, and a status a second, until hung up."""
+        yield from self._read(self._stub.Watch(query_pb2.WatchRequest()))
+
+    def _read(self, stream: Iterator[_Message]) -> Iterator[_Message]:
+        try:
+            grpc.channel_ready_future(self._channel).result(DIAL_S)
+            yield from stream
+        except grpc.FutureTimeoutError as exc:
+            raise CollectorUnreachable(f"no collector answers at {self._target.address}") from exc
+        except (grpc.RpcError, ValueError) as exc:  # ValueError: the channel was closed under us
+            raise self._translated(exc) from exc
+
+    def _translated(self, error: Exception) -> PeerError:
+        if not isinstance(error, grpc.Call):
+            return CollectorUnreachable(f"collector {self._target.address}: {error}"[:_REASON_CHARS])
+        code, details = error.code(), error.details() or ""
+        family = CollectorUnreachable if code is grpc.StatusCode.UNAVAILABLE else CollectorError
+        return family(f"collector {self._target.address}: {details or code.name}"[:_REASON_CHARS])
+
+
+def _channel(target: Target) -> grpc.Channel:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on standard error would repeat ours
+    credentials = target.credentials()
+    if credentials is None:
+        return grpc.insecure_channel(target.uri, options=_OPTIONS)
+    ca, cert, key = credentials
+    secret = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+    return grpc.secure_channel(target.uri, secret)

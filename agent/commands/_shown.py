@@ -1,0 +1,173 @@
+"""Findings and events in words: what `run`, `findings` and `events` print for people.
+
+The rows come from a collector, which may be newer than we are and passes on
+what attackers wrote: each member may be missing or odd, and all text is escaped.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from datetime import UTC
+from datetime import datetime
+from typing import Any
+from typing import NamedTuple
+
+from agent.terminal import cut
+from agent.terminal import cut_middle
+from agent.terminal import escape
+
+Document = Mapping[str, Any]
+"""A JSON object as a collector returns it."""
+
+UNKNOWN = "?"
+CONTAINER_COLUMNS = 12  # of an id's 64: what docker ps, crictl and this project's titles show
+_NAME_COLUMNS = 24  # a comm has 15; a name longer than this is somebody's joke
+_BANDS = ((9.0, "CRITICAL"), (7.0, "HIGH"), (4.0, "MEDIUM"))  # GuardDuty's severity levels, lowest value of each
+_MOST_TIMES = 999_999_999  # what has room beside a type; nobody counts further
+_LATEST_NS = 253_402_214_400 * 1_000_000_000  # the last day of the year 9999, less one for time zones
+_ARGUMENTS = ("args", "args_tail")
+_LEADING_MEMBERS = ("path", "name", "remote_address", "remote_port")  # say most; the rest follows as stored
+
+
+class ShownFinding(NamedTuple):
+    """What a person is told of a finding; every text is escaped."""
+
+    at: str
+    """Local time, to the second."""
+    severity: str
+    type: str
+    times: int
+    """How often it was seen: the finding is one, its occurrences are many."""
+    process: str
+    """`/usr/bin/bash (4711)`."""
+    container: str | None
+    lineage: str
+    """`bash(12) < runc(11)`, parent first; empty when there is none."""
+    reason: str
+
+
+def finding(document: Document) -> ShownFinding:
+    """Return a finding in GuardDuty's shape as it is shown."""
+    service = _object(document, "service")
+    process = _object(_object(service, "runtimeDetails"), "process")
+    container = _object(_object(document, "resource"), "containerDetails").get("id")
+    path = process.get("executablePath") or process.get("name") or UNKNOWN
+    return ShownFinding(
+        at=_local(service.get("eventLastSeen")),
+        severity=severity(document.get("severity")),
+        type=escape(str(document.get("type", UNKNOWN))),
+        times=min(_whole(service.get("count")) or 1, _MOST_TIMES),
+        process=f"{escape(str(path))} ({_whole(process.get('pid')) or UNKNOWN})",
+        container=escape(str(container))[:CONTAINER_COLUMNS] if container else None,
+        lineage=" < ".join(_ancestor(one) for one in _list(process, "lineage") if isinstance(one, Mapping)),
+        reason=escape(str(document.get("description", ""))),
+    )
+
+
+def severity(value: object) -> str:
+    """Return the name of GuardDuty's band that a severity is in."""
+    if not isinstance(value, int | float):
+        return UNKNOWN
+    return next((name for least, name in _BANDS if value >= least), "LOW")
+
+
+def finding_line(shown: ShownFinding) -> str:
+    """Return a finding on one line of any width: for files, pipes and logs."""
+    parts = [shown.at, f"{shown.severity:<8}", shown.type, shown.process]
+    if shown.container:
+        parts.append(f"container {shown.container}")
+    if shown.lineage:
+        parts.append(f"< {shown.lineage}")
+    if shown.times > 1:
+        parts.append(f"(seen {shown.times} times)")
+    return "  ".join(parts) + f": {shown.reason}"
+
+
+def finding_block(shown: ShownFinding, columns: int) -> tuple[str, ...]:
+    """Return a finding as lines that fit a terminal: what, who, whence, why."""
+    indent = " " * 10
+    room = columns - len(indent)
+    times = f"  x{shown.times}" if shown.times > 1 else ""
+    clock = shown.at[-8:]
+    where = f"  container {shown.container}" if shown.container else ""
+    lines = [
+        f"{clock}  {cut(f'{shown.severity:<8}  {shown.type}', room - len(times))}{times}",
+        indent + cut_middle(shown.process, room - len(where)) + where,
+        indent + cut(f"< {shown.lineage}", room) if shown.lineage else "",
+        indent + cut(shown.reason, room),
+    ]
+    return tuple(line for line in lines if line)
+
+
+def event_line(row: Document) -> str:
+    """Return an event on one line of any width: when, what, who, and its facts, the telling ones first."""
+    kind = str(row.get("kind") or UNKNOWN)
+    actor = _object(row, "actor")
+    name = actor.get("name") or actor.get("path") or UNKNOWN
+    who = f"{cut(str(name), _NAME_COLUMNS)}({_whole(actor.get('tgid')) or UNKNOWN})"
+    container = actor.get("container_id")
+    where = escape(str(container))[:CONTAINER_COLUMNS] if container else "-"
+    columns = (f"{_moment(row.get('at_ns')):<23}", f"{escape(kind):<13}", f"{who:<22}", f"{where:<{CONTAINER_COLUMNS}}")
+    return "  ".join((*columns, _facts(row, kind)))
+
+
+EVENT_HEADING = f"{'TIME':<23}  {'KIND':<13}  {'PROCESS':<22}  {'CONTAINER':<{CONTAINER_COLUMNS}}  FACTS"
+
+
+def _facts(row: Document, kind: str) -> str:
+    facts = dict(_object(row, kind))
+    args, tail = (_list(facts, name) for name in _ARGUMENTS)
+    told = [shlex.join(map(str, args))] if args else []
+    told += ["…", shlex.join(map(str, tail))] if tail else []
+    facts = {name: value for name, value in facts.items() if name not in _ARGUMENTS}
+    told += [f"{name}={_spelled(facts.pop(name))}" for name in _LEADING_MEMBERS if name in facts]
+    told += [f"{name}={_spelled(value)}" for name, value in facts.items() if value not in (None, [], False)]
+    told += [f"result={row['result']}"] if row.get("result") else []
+    flags = ", ".join(map(str, _list(row, "flags")))
+    told += [f"[{flags}]"] if flags else []
+    return escape(" ".join(told))
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + " ".join(f"{name}={_spelled(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + " ".join(_spelled(inner) for inner in value) + "]"
+    return str(value)
+
+
+def _ancestor(process: Document) -> str:
+    name = process.get("name") or process.get("executablePath") or UNKNOWN
+    return f"{cut(str(name), _NAME_COLUMNS)}({_whole(process.get('pid')) or UNKNOWN})"
+
+
+def _object(document: Document, member: str) -> Document:
+    inner = document.get(member)
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _list(document: Document, member: str) -> list[Any]:
+    inner = document.get(member)
+    return inner if isinstance(inner, list) else []
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _moment(at_ns: object) -> str:
+    """Return Unix nanoseconds in the reader's time zone, to the millisecond."""
+    if not isinstance(at_ns, int) or not 0 <= at_ns < _LATEST_NS:
+        return UNKNOWN
+    at = datetime.fromtimestamp(at_ns // 1_000_000_000, UTC).astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S}.{at_ns // 1_000_000 % 1000:03d}"
+
+
+def _local(stated: object) -> str:
+    """Return a time that JSON states, in the reader's time zone."""
+    try:
+        at = datetime.fromisoformat(str(stated))
+    except ValueError:
+        return UNKNOWN
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,68 @@
+"""Where things stand, read from the status that a collector sends each second."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vedette.v1 import query_pb2
+
+_NS_PER_S = 1_000_000_000
+
+_LOSSES = {
+    "ring full": "sensor.*.failed",
+    "unreadable": "decode.malformed",
+    "not worked out": "pipeline.errors",
+    "too large": "wire.oversized_events",
+    "spool full": "spool.evicted_*",
+    "on the way": "collector.*_missing",
+}
+"""Stages in order of the flow, each with the counters that are losses there."""
+
+
+class Tally(NamedTuple):
+    """The agent of this host in numbers."""
+
+    attached: int
+    events_per_s: float
+    seen: dict[str, int]
+    """Records by kind since the agent started."""
+    losses: dict[str, int]
+    """By stage, and only stages that lost something."""
+    resident_bytes: int
+    connected: bool
+
+
+def tally(status: query_pb2.Status, before: query_pb2.Status | None, host_id: str) -> Tally:
+    """Return the numbers in a status, with the rate since the status `before`."""
+    agents = [agent for agent in status.agents if agent.host_id == host_id]
+    agent = next((one for one in agents if one.connected), agents[-1] if agents else query_pb2.AgentStatus())
+    losses = _losses(agent.counters)
+    if status.missed:
+        losses["shown here"] = status.missed
+    return Tally(
+        attached=len(agent.probes_attached),
+        events_per_s=_rate(status, before),
+        seen=_seen(agent.counters),
+        losses=losses,
+        resident_bytes=agent.resident_bytes,
+        connected=agent.connected,
+    )
+
+
+def _rate(status: query_pb2.Status, before: query_pb2.Status | None) -> float:
+    if before is None or status.at_ns <= before.at_ns or status.events < before.events:
+        return 0.0  # the first status, or the first after the collector restarted
+    return (status.events - before.events) * _NS_PER_S / (status.at_ns - before.at_ns)
+
+
+def _seen(counters: Mapping[str, int]) -> dict[str, int]:
+    named = ((name.split("."), total) for name, total in counters.items())
+    seen = {parts[1]: total for parts, total in named if parts[0] == "sensor" and parts[-1] == "reserved"}
+    return dict(sorted(seen.items(), key=lambda item: -item[1]))
+
+
+def _losses(counters: Mapping[str, int]) -> dict[str, int]:
+    lost = {stage: sum(counters[name] for name in fnmatch.filter(counters, names)) for stage, names in _LOSSES.items()}
+    return {stage: amount for stage, amount in lost.items() if amount}

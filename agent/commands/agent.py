@@ -1,0 +1,197 @@
+"""`vedette agent`: watch this host and report to a collector.  Here the stages are put together, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import psutil
+
+from agent import config as configuration
+from agent import findings
+from agent import intel
+from agent import probes
+from agent.classify import Classifier
+from agent.commands import _names
+from agent.commands import _process
+from agent.config import Config
+from agent.counters import Counters
+from agent.decode import Decoder
+from agent.deliver.delivery import Delivery
+from agent.deliver.spool import Spool
+from agent.deliver.target import Target
+from agent.enrich import Enricher
+from agent.enrich import this_host
+from agent.enrich.procfs import boot_at_ns
+from agent.errors import ConfigError
+from agent.errors import HostUnsupported
+from agent.errors import StateError
+from agent.lock import HostLock
+from agent.model import ProbeStatus
+from agent.pipeline import Pipeline
+from agent.pipeline import Stages
+from agent.probes.declaration import Probe
+from agent.sensor.ebpf.source import EbpfSource
+from agent.sensor.ebpf.source import Options
+from agent.terminal import log_to_stderr
+
+FAREWELL_S = 5.0  # to bring what is spooled to the collector; what does not go stays in the spool
+
+_log = logging.getLogger("vedette.agent")
+
+
+@click.command("agent")
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="TOML; an empty file works.")
+@click.option("--supervisor", type=int, hidden=True, help="Pid of the process to end with, which holds the host lock.")
+def command(path: Path, supervisor: int | None) -> None:
+    """Watch this host and report to a collector, until SIGTERM.
+
+    One agent per host: a second one says who watches, waits and then goes on.
+    docs/configuration.md lists every setting.
+
+    \b
+    Example:
+      cat > agent.toml <<END
+      [collector]
+      address = "collector.example:4250"
+      ca_file = "/etc/vedette/ca.pem"
+      cert_file = "/etc/vedette/agent.pem"
+      key_file = "/etc/vedette/agent.key"
+      END
+      sudo vedette agent --config agent.toml
+    """
+    if supervisor is not None:
+        _process.die_with(supervisor)
+    try:
+        settings = configuration.load(path)
+        wanted = wanted_probes(settings)
+        target = _target(settings)
+    except ConfigError as exc:
+        raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
+    log_to_stderr(settings.log_level)
+    stop = _process.stop_on_signals()
+    if supervisor is not None or _alone(settings.lock_file, stop):
+        _Agent(settings, target).watch(wanted, stop)
+
+
+def wanted_probes(settings: Config) -> tuple[Probe, ...]:
+    """Return the probes that the settings name.  Raises ConfigError for a name that is none."""
+    declared = {probe.name: probe for probe in probes.load()}
+    if settings.sensor.probes == "all":
+        return tuple(declared.values())
+    names = {_names.resolve(name, declared, "probe") for name in settings.sensor.probes}
+    return tuple(declared[name] for name in sorted(names))
+
+
+def _target(settings: Config) -> Target:
+    files = settings.collector
+    return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
+
+
+def _alone(lock_file: Path, stop: threading.Event) -> bool:
+    """Wait until no other agent watches this host; False when told to stop first."""
+    return HostLock(lock_file).take(_log.warning, stop.is_set)
+
+
+class _Agent:
+    """The stages of one run, and what they share."""
+
+    def __init__(self, settings: Config, target: Target) -> None:
+        self._settings = settings
+        self._target = target
+        self._counters = Counters()
+        self._host = this_host()
+
+    def watch(self, wanted: tuple[Probe, ...], stop: threading.Event) -> None:
+        """Attach the probes and run the stages until told to stop; then detach everything."""
+        settings, counters = self._settings, self._counters
+        with ExitStack() as closing:
+            spool = self._spool()
+            closing.callback(spool.close)
+            source = EbpfSource(self._options(wanted))
+            closing.callback(source.close)
+            statuses = source.open()
+            classifier = self._classifier()
+            _tell(statuses, classifier)
+            enricher = Enricher(host=self._host, counters=counters)
+            closing.callback(enricher.close)
+            enricher.seed()
+            delivery = Delivery(spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses)
+            closing.callback(delivery.close, FAREWELL_S)
+            delivery.start()
+            decoder = Decoder(wanted, counters, boot_at_ns())
+            health = _Health(source, delivery, counters, settings.health_interval_s)
+            stages = Stages(source, decoder, enricher, classifier, delivery)
+            Pipeline(stages, counters).run(lambda: health.maybe_report() or stop.is_set())
+            source.close()
+            health.report()
+        _log.info("stopped; nothing is attached any more")
+
+    def _spool(self) -> Spool:
+        directory = self._settings.state_dir
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StateError(f"the state directory {directory} cannot be made: {exc.strerror}") from exc
+        return Spool(directory, counters=self._counters, limit_bytes=self._settings.spool.limit_bytes)
+
+    def _options(self, wanted: tuple[Probe, ...]) -> Options:
+        sensor = self._settings.sensor
+        return Options(
+            python=str(sensor.python) if sensor.python else None,
+            probes=wanted,
+            own_tgids=sensor.own_tgids,
+            lifecycle_bytes=sensor.lifecycle_ring_mib << 20,
+            activity_bytes=sensor.activity_ring_mib << 20,
+        )
+
+    def _classifier(self) -> Classifier:
+        return Classifier(
+            findings.load(),
+            intel=intel.bundled(),
+            benign=findings.known_good(self._counters),
+            sensitivity=self._settings.findings.sensitivity,
+            counters=self._counters,
+        )
+
+
+class _Health:
+    """Counters and memory, reported at an interval."""
+
+    def __init__(self, source: EbpfSource, delivery: Delivery, counters: Counters, interval_s: int) -> None:
+        self._source = source
+        self._delivery = delivery
+        self._counters = counters
+        self._interval_s = interval_s
+        self._due_s = 0.0
+        self._process = psutil.Process()
+
+    def maybe_report(self) -> bool:
+        """Report if it is time; always False, so that it fits into a condition."""
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._due_s = now_s + self._interval_s
+            self.report()
+        return False
+
+    def report(self) -> None:
+        """Report now."""
+        for name, total in self._source.counters().items():
+            self._counters.set(name, total)
+        self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss)
+
+
+def _tell(statuses: tuple[ProbeStatus, ...], classifier: Classifier) -> None:
+    """Log what is attached, what is not, and what goes blind.  Raises HostUnsupported when nothing is attached."""
+    attached = [status.name for status in statuses if status.attached]
+    for status in statuses:
+        if not status.attached:
+            blind = ", ".join(classifier.blind([status.name])) or "none"
+            _log.warning("probe %s is unavailable: %s; findings that go blind: %s", status.name, status.reason, blind)
+    if not attached:
+        raise HostUnsupported("no probe could be attached; `vedette doctor` says why and what to do")
+    _log.info("%d of %d probes attached", len(attached), len(statuses))

@@ -1,0 +1,123 @@
+"""`vedette doctor`: what works on this host, what does not, what that costs, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from agent import findings
+from agent import probes
+from agent.commands import _checks
+from agent.commands._checks import Check
+from agent.errors import HostUnsupported
+from agent.model import ProbeStatus
+from agent.probes.declaration import Probe
+from agent.sensor.ebpf.source import EbpfSource
+from agent.terminal import escape
+from agent.terminal import json_line
+
+SOMETHING_MISSING = 1
+CANNOT_TELL = 2
+_MARKS = {True: "ok", False: "MISSING", None: "-"}
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(as_json: bool) -> int:  # noqa: FBT001  click's way
+    """Say what works on this host, what does not, and what to do about it.
+
+    Each probe is really attached once, and detached again, also while an agent
+    runs. Exit status 0 when all of it works, 1 when something is missing, 2 when
+    that cannot be told without root.
+
+    \b
+    Example:
+      sudo vedette doctor
+      sudo vedette doctor --json | jq .advice
+    """
+    checks = {name: ask() for name, ask in _checks.QUESTIONS.items()}
+    is_root = bool(checks["root"].ok)
+    report = examined(checks, _attached_once() if is_root else ())
+    click.echo(json_line(document(report)) if as_json else text(report))
+    if not is_root:
+        return CANNOT_TELL
+    return 0 if report.healthy else SOMETHING_MISSING
+
+
+class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one probe."""
+
+    name: str
+    status: str
+    """`attached`, `unavailable`, or `unknown` when nothing was tried."""
+    lane: str | None = None
+    reason: str | None = None
+    unseen: str | None = None
+    """What the probe does not see by this lane."""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was found out."""
+
+    checks: dict[str, Check]
+    probes: tuple[ProbeReport, ...]
+    blind_findings: tuple[str, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is missing."""
+        attached = all(probe.status == "attached" for probe in self.probes)
+        return attached and all(check.ok is not False for check in self.checks.values())
+
+
+def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...]) -> Report:
+    """Return the report; without `statuses` nothing is known of the probes."""
+    found = {status.name: status for status in statuses}
+    listed = tuple(_probe(probe, found.get(probe.name)) for probe in probes.load())
+    missing = {probe.name for probe in listed if probe.status == "unavailable"}
+    advice = [f"{name}: {check.advice}" for name, check in checks.items() if check.advice]
+    if missing:
+        advice.append(f"probes {', '.join(sorted(missing))}: the reason beside each says what the kernel refused")
+    blind = tuple(one.name for one in findings.load() if missing & {*one.kinds, *one.needs})
+    return Report(checks=checks, probes=listed, blind_findings=blind, advice=tuple(advice))
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return the report as JSON has it: each check under its own name, beside the rest."""
+    whole: dict[str, Any] = msgspec.to_builtins(report)
+    return {**whole.pop("checks"), **whole}
+
+
+def text(report: Report) -> str:
+    """Return the report for people."""
+    lines = [f"{name:<14} {_MARKS[check.ok]:<12} {check.detail}" for name, check in report.checks.items()]
+    lines.append("")
+    for probe in report.probes:
+        lines.append(f"{probe.name:<14} {probe.status:<12} {probe.reason or f'by {probe.lane}'}")
+        lines += [f"{'':<27} unseen: {probe.unseen}"] if probe.unseen else []
+    lines += ["", "Findings that go blind:", *(f"  {name}" for name in report.blind_findings or ("none",))]
+    lines += ["", "What to do:", *(f"  {sentence}" for sentence in report.advice or ("nothing",))]
+    return "\n".join(escape(line) for line in lines)
+
+
+def _probe(probe: Probe, status: ProbeStatus | None) -> ProbeReport:
+    if status is None:
+        return ProbeReport(name=probe.name, status="unknown", reason="needs root")
+    if not status.attached:
+        return ProbeReport(name=probe.name, status="unavailable", reason=status.reason)
+    unseen = {lane.name: lane.unseen for lane in probe.lanes}.get(status.lane or "")
+    return ProbeReport(name=probe.name, status="attached", lane=status.lane, unseen=unseen or None)
+
+
+def _attached_once() -> tuple[ProbeStatus, ...]:
+    """Attach every probe, detach it, and return what became of each."""
+    source = EbpfSource()
+    try:
+        return source.open()
+    except HostUnsupported as exc:
+        return tuple(ProbeStatus(name=probe.name, attached=False, reason=str(exc)) for probe in probes.load())
+    finally:
+        source.close()

@@ -1,0 +1,186 @@
+"""`vedette run`: collector and agent together on this host, supervised and shown as it happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from agent import probes
+from agent.commands import _host
+from agent.commands import _process
+from agent.commands._children import REFUSED
+from agent.commands._children import Child
+from agent.commands._live import LiveView
+from agent.commands._tally import tally
+from agent.commands._views import Lines
+from agent.commands._views import View
+from agent.commands._watching import Found
+from agent.commands._watching import Watch
+from agent.config import Config
+from agent.config import local_address
+from agent.deliver.target import Target
+from agent.enrich import this_host
+from agent.errors import StateError
+from agent.lock import HostLock
+from vedette.v1 import query_pb2
+
+REFRESH_S = 0.25
+AGENT_STOP_S = 10.0  # it detaches within one and takes five to bring over what is left
+HEALTH_INTERVAL_S = 1  # the screen shows numbers of the last second
+COLLECTOR_STOP_S = 10.0  # it writes what it has received
+
+Table = dict[str, str | int | list[int]]
+"""What we write into a section of a configuration file: JSON spells these as TOML does."""
+
+
+@click.command("run")
+@click.option("--duration", type=click.IntRange(min=1), metavar="S", help="Stop S seconds after the probes are ready.")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    default=Config().state_dir,
+    show_default=True,
+    help="Where everything is kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One finding in GuardDuty's shape per line on standard output.")
+def command(duration: int | None, state_dir: Path, as_json: bool) -> int:  # noqa: FBT001  click's way
+    """Watch this host: a collector and an agent together, live.
+
+    On a terminal the screen shows where things stand and the findings, newest
+    first. Elsewhere each finding is a line on standard output, and what happens to
+    the run one on standard error, `ready: …` among them.
+
+    \b
+    Example:
+      sudo vedette run
+      sudo vedette run --json --duration 60 | jq .type
+    """
+    _host.require_all()
+    state_dir = _made(state_dir)
+    stop = _process.stop_on_signals()
+    lock = HostLock(Config().lock_file)
+    if not lock.take(lambda line: click.echo(line, err=True), stop.is_set):
+        return 0
+    with ExitStack() as closing:
+        closing.callback(lock.close)
+        view: View = Lines(as_json=as_json)
+        if sys.stdout.isatty() and not as_json:
+            view = LiveView(this_host(), len(probes.load()))
+        closing.callback(view.close)
+        return _Run(state_dir, view, lock).until(stop, duration)
+
+
+def _made(state_dir: Path) -> Path:
+    """Return the state directory, absolute and writable.  Raises StateError."""
+    state_dir = state_dir.absolute()
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (state_dir / ".writable").touch()
+        (state_dir / ".writable").unlink()
+    except OSError as exc:
+        raise StateError(f"the state directory {state_dir} cannot be written: {exc.strerror}") from exc
+    return state_dir
+
+
+class _Run:
+    """A collector, an agent, and what they tell."""
+
+    def __init__(self, state_dir: Path, view: View, lock: HostLock) -> None:
+        self._state_dir = state_dir
+        self._view = view
+        self._collector = Child("collector", said=view.said)
+        self._agent = Child("agent", said=view.said, pass_fds=(lock.fileno(),))
+        self._watch = Watch(Target.parse(local_address(state_dir)))
+        self._host_id = this_host().id
+        self._probes = len(probes.load())
+        self._status: query_pb2.Status | None = None
+        self._ready_s: float | None = None
+
+    def until(self, stop: threading.Event, duration_s: int | None) -> int:
+        """Run until told to stop, or for a while after being ready.  Return the exit status."""
+        try:
+            self._start_collector()
+            self._watch.start()
+            self._start_agent()
+            while not stop.is_set() and not self._over(duration_s):
+                self._take(REFRESH_S)
+                self._view.refresh()
+                if self._refused():
+                    return REFUSED
+            self._agent.stop(AGENT_STOP_S)
+            self._take(REFRESH_S)  # what the agent brought last
+        finally:
+            self._agent.stop(AGENT_STOP_S)
+            self._watch.close()
+            self._collector.stop(COLLECTOR_STOP_S)
+        return 0
+
+    def _over(self, duration_s: int | None) -> bool:
+        if duration_s is None or self._ready_s is None:
+            return False
+        return time.monotonic() - self._ready_s >= duration_s
+
+    def _take(self, timeout_s: float) -> None:
+        """Show what the collector tells; return when it has nothing more to tell now."""
+        told = self._watch.next(timeout_s)
+        while told is not None:
+            if isinstance(told, Found):
+                self._view.found(told.document)
+            else:
+                self._stands(told)
+            told = self._watch.next(0.0)
+
+    def _stands(self, status: query_pb2.Status) -> None:
+        stands = tally(status, self._status, self._host_id)
+        self._status = status
+        if stands.connected and self._ready_s is None:
+            self._ready_s = time.monotonic()
+            self._view.said(f"ready: {stands.attached} of {self._probes} probes attached")
+        self._view.stands(stands)
+
+    def _refused(self) -> bool:
+        """Start again a child that ended; True when one refused to start at all, and said why."""
+        for child in (self._collector, self._agent):
+            ended = child.ended()
+            if ended is not None and ended.status == REFUSED and self._ready_s is None:
+                return True
+            if ended is not None:
+                self._view.said(f"the {child.subcommand} ended ({ended}); starting it again in {ended.delay_s:g} s")
+        if self._collector.due():
+            self._start_collector()
+        if self._agent.due():
+            self._start_agent()
+        return False
+
+    def _start_collector(self) -> None:
+        settings: Table = {"listen": local_address(self._state_dir), "state_dir": str(self._state_dir)}
+        self._collector.start(["--config", str(self._written("collector.toml", settings))])
+
+    def _start_agent(self) -> None:
+        """Start the agent, and have it leave us and the collector out of what it reports."""
+        own_tgids = [os.getpid(), *(pid for pid in (self._collector.pid,) if pid is not None)]
+        settings: Table = {"state_dir": str(self._state_dir), "health_interval_s": HEALTH_INTERVAL_S}
+        path = self._written("agent.toml", settings, {"own_tgids": own_tgids})
+        self._agent.start(["--config", str(path)])
+
+    def _written(self, name: str, settings: Table, sensor: Table | None = None) -> Path:
+        """Write a configuration file and return its path."""
+        lines = ["# Written by `vedette run` at each start.", *_toml(settings)]
+        lines += ["[sensor]", *_toml(sensor)] if sensor else []
+        path = self._state_dir / name
+        try:
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        except (OSError, UnicodeEncodeError) as exc:
+            raise StateError(f"{path} cannot be written: {exc}") from exc
+        return path
+
+
+def _toml(table: Table) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in table.items()]
