@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agent import findings
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # Parts of each word are joined here, so that this file does not hold what it looks for.
@@ -115,6 +117,13 @@ def test_readme_shows_every_command() -> None:
     assert [] == [name for name in listed if name not in words_after("vedette", "README.md")]
 
 
+def test_readme_lists_every_finding() -> None:
+    """The README promises the finding types that there are, no more and no fewer."""
+    promised = set(re.findall(r"^\| `(\w+:[^`]+)` \|", read("README.md"), re.MULTILINE))
+
+    assert {finding.name for finding in findings.load()} == promised
+
+
 def test_options_in_readme_exist() -> None:
     """No document shows an option that its command refuses."""
     missing = []
@@ -178,7 +187,6 @@ def test_packages_are_packages() -> None:
     assert [] == sorted(str(folder) for folder in folders if not (folder / "__init__.py").exists())
 
 
-@pytest.mark.skipif(not (ROOT / "agent/docs.py").exists(), reason="needs agent/docs.py, which writes docs/")
 def test_generated_documents_are_fresh() -> None:
     """What is generated under docs/ is what the code says now."""
     done = subprocess.run([sys.executable, "-m", "agent.docs", "--check"], cwd=ROOT, capture_output=True, check=False)
