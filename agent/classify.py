@@ -23,6 +23,7 @@ from agent.model import Process
 from agent.model import Sensitivity
 from agent.model import Surroundings
 
+DIGEST_CHARACTERS = 64  # what engines use for an id; a bare runc or crun takes any name
 SHA256_PENDING = "pending"  # the pipeline fills the hash in, off this path, before delivery
 
 
@@ -99,7 +100,7 @@ def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: E
         {
             "process": process.name or "a process",
             "pid": process.key.tgid,
-            "place": f"in container {container.id[:12]}" if container else f"on host {context.host.name}",
+            "place": f"in container {_short(container.id)}" if container else f"on host {context.host.name}",
         }
     )
     return Finding(
@@ -117,3 +118,8 @@ def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: E
         evidence=evidence,
         attack=finding.attack,
     )
+
+
+def _short(container_id: str) -> str:
+    """Return an id as people write it: twelve characters of a digest, but a whole name."""
+    return container_id[:12] if len(container_id) == DIGEST_CHARACTERS else container_id

@@ -3,7 +3,8 @@
 Images ship their programs, so one that appears later was brought in: by an intruder, or by someone who should
 have built an image.
 
-Noise: packages installed at start-up; programs that update themselves; a volume written from outside the container.
+Noise: packages installed at start-up; programs that update themselves; chmod or setcap of a program of the image; a
+volume written from outside the container.
 Blind to: scripts, whose interpreter is the image's own; a file that outlived a restart of its container; a clock set
 back; anything on the host. At balanced, what a linker of the image makes from whatever it was given.
 """

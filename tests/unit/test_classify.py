@@ -71,6 +71,15 @@ def test_an_occurrence_says_who_where_and_why():
     assert f"x was created or changed in container {CONTAINER_ID[:12]} and then executed" == found.title
 
 
+def test_a_container_with_a_name_is_called_by_it():
+    """An id of 64 digits is shortened as engines do; a name is not."""
+    named = replace(in_container().container, id="build-agent-17")
+
+    [found] = classifier().classify(process_exec(), in_container(container=named))
+
+    assert "x was created or changed in container build-agent-17 and then executed" == found.title
+
+
 def test_a_hash_that_is_not_there_yet_is_said_to_be_pending():
     """No hash is never mistaken for no file."""
     [found] = classifier().classify(process_exec(), in_container())
