@@ -106,10 +106,14 @@ BPF_ARRAY(losses, struct loss, PROBE_COUNT);
 // is. Written by the agent, never cleared here.
 BPF_HASH(own_tgids, u32, u8, 16);
 
-// Key: socket cookie; value: the header of whoever connected it or first sent
-// on it. 8,192 sockets that ask DNS or send datagrams at one time; the kernel
-// evicts the least recently used.
+// Key: socket cookie; value: the header of whoever connected it or last sent on
+// it, with the port it was told in `reserved`. 8,192 sockets that ask DNS or send
+// datagrams at one time; the kernel evicts the least recently used.
 BPF_TABLE("lru_hash", u64, struct record_header, socket_owners, 8192);
+
+// bcc 0.26 declares bpf_get_socket_cookie with 32 bits; a cookie made inside an
+// interrupt counts down from 2^64 (gen_cookie_next, include/linux/cookie.h).
+static u64 (*socket_cookie)(void *context) = (void *)BPF_FUNC_get_socket_cookie;
 
 static __always_inline bool is_own(u32 tgid)
 {
@@ -396,9 +400,13 @@ static __always_inline void fill_socket(struct socket_info *info, struct sock *s
 	bpf_probe_read_kernel(info->remote_address, 16, &sk->__sk_common.skc_v6_daddr);
 }
 
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+
 #define S_IFMT 00170000 // include/uapi/linux/stat.h
 #define S_IFSOCK 0140000
 #define S_IFREG 0100000
+#define S_IFDIR 0040000
 
 static __always_inline u32 file_type(struct file *file)
 {

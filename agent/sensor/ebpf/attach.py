@@ -143,11 +143,17 @@ def _cgroup(module: Any, function: str, program_type: int, attach_type: int) -> 
 
 
 def _sock_addr(module: Any, function: str, target: str) -> tuple[int, int]:
-    return _cgroup(module, function, _PROG_CGROUP_SOCK_ADDR, _SOCK_ADDR_TYPES[target])
+    return _cgroup(module, function, _PROG_CGROUP_SOCK_ADDR, _named(_SOCK_ADDR_TYPES, target))
 
 
 def _skb(module: Any, function: str, target: str) -> tuple[int, int]:
-    return _cgroup(module, function, _PROG_CGROUP_SKB, _SKB_TYPES[target])
+    return _cgroup(module, function, _PROG_CGROUP_SKB, _named(_SKB_TYPES, target))
+
+
+def _named(types: dict[str, int], target: str) -> int:
+    if target not in types:
+        raise AttachError(f"{target} is no cgroup hook: {', '.join(types)} are")
+    return types[target]
 
 
 _ATTACHERS = {
