@@ -9,6 +9,8 @@ as markup: a file named `[red]` stays one.
 
 from __future__ import annotations
 
+import re
+import textwrap
 import threading
 import time
 from collections import deque
@@ -31,8 +33,12 @@ from agent.terminal import escape
 KEPT_FINDINGS = 200  # more than any screen shows
 KEPT_LINES = 200
 SHOWN_LINES = 3
+SEEN_LINES = 2
 _STYLES = {"CRITICAL": "bold white on red", "HIGH": "bold red", "MEDIUM": "yellow", "LOW": "cyan"}
+_CLOCK_COLUMNS = 8
+_SEVERITY_COLUMN = 10
 _MIB = 1024 * 1024
+_LOG_DATE = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\S* ")  # of which the clock is enough on a screen
 
 
 class LiveView:
@@ -41,10 +47,10 @@ class LiveView:
     def __init__(self, host: Host, probes: int, console: Console | None = None) -> None:
         self._host = host
         self._probes = probes
-        self._console = console or Console()
+        self._console = console or Console(highlight=False)
         self._started_s = time.monotonic()
-        self._findings: deque[_shown.ShownFinding] = deque(maxlen=KEPT_FINDINGS)
-        self._count = 0
+        self._findings: dict[str, _shown.ShownFinding] = {}
+        """By id, last seen last: one that is seen again moves there."""
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._lock = threading.Lock()
         self._tally: Tally | None = None
@@ -54,12 +60,15 @@ class LiveView:
     def said(self, line: str) -> None:
         """Show a line at the bottom."""
         with self._lock:
-            self._lines.append(escape(line))
+            self._lines.append(escape(_LOG_DATE.sub(r"\1 ", line)))
 
     def found(self, document: dict[str, Any]) -> None:
         """Show a finding at the top."""
-        self._findings.appendleft(_shown.finding(document))
-        self._count += 1
+        name = str(document.get("id"))
+        self._findings.pop(name, None)
+        self._findings[name] = _shown.finding(document)
+        if len(self._findings) > KEPT_FINDINGS:
+            del self._findings[next(iter(self._findings))]
 
     def stands(self, tally: Tally) -> None:
         """Show where things stand."""
@@ -72,8 +81,8 @@ class LiveView:
     def close(self) -> None:
         """Leave the alternate screen, then write what was found and what was said last."""
         self._live.stop()
-        for shown in reversed(self._findings):
-            self._console.print(Text(_shown.finding_line(shown)))
+        for shown in self._findings.values():
+            self._console.print(*self._block(shown, self._console.width), sep="\n")
         with self._lock:
             for line in list(self._lines)[-SHOWN_LINES:]:
                 self._console.print(Text(line, style="dim"))
@@ -85,18 +94,18 @@ class LiveView:
         with self._lock:
             said = [Text(cut(line, columns), style="dim") for line in list(self._lines)[-SHOWN_LINES:]]
         foot: list[RenderableType] = [Rule(style="dim"), *said]
-        room = rows - len(head) - len(foot) - 1
+        room = max(rows - len(head) - len(foot), 0)
         body = self._body(columns, room)
         return Group(*head, *body, *(Text("") for _ in range(room - len(body))), *foot)
 
     def _title(self, columns: int) -> Text:
         elapsed = int(time.monotonic() - self._started_s)
         since = f"{elapsed // 3600}:{elapsed // 60 % 60:02d}:{elapsed % 60:02d}"
-        host = cut(f"{self._host.name}  {self._host.kernel}", columns - len(since) - 11)
         title = Text("Vedette", style="bold")
-        title.append(f"  {host}", style="default")
+        host = cut(f"  {self._host.name}  {self._host.kernel}", max(columns - title.cell_len - len(since) - 1, 1))
+        title.append(host, style="not bold")
         title.pad_right(max(columns - title.cell_len - len(since), 1))
-        return title.append(since, style="dim")
+        return title.append(since, style="not bold dim")
 
     def _standing(self, columns: int) -> list[Text]:
         tally = self._tally
@@ -105,34 +114,36 @@ class LiveView:
         whole = tally.attached == self._probes
         line = Text()
         line.append(f"{tally.attached} of {self._probes} probes", style="green" if whole else "bold yellow")
-        line.append(f"   {tally.events_per_s:,.0f} events/s   {self._count:,} findings")
-        line.append(f"   agent {tally.resident_bytes / _MIB:.0f} MB")
-        line.append(f"   lost: {lost(tally.losses)}", style="bold red" if tally.losses else "green")
+        line.append(f"   {tally.events_per_s:,.0f} events/s   {len(self._findings):,} findings")
+        line.append(f"   agent {tally.resident_bytes / _MIB:.0f} MB   ")
+        line.append(f"lost: {lost(tally.losses)}", style="bold red" if tally.losses else "green")
         line.truncate(columns, overflow="ellipsis")
-        seen = "   ".join(f"{kind} {count:,}" for kind, count in tally.seen.items() if count)
-        return [line, Text(cut(f"seen: {seen or 'nothing yet'}", columns), style="dim")]
+        seen = "   ".join(f"{kind} {count:,}".replace(" ", "\N{NO-BREAK SPACE}") for kind, count in tally.seen.items())
+        wrapped = textwrap.wrap(f"seen: {seen or 'nothing yet'}", columns, max_lines=SEEN_LINES, placeholder=" …")
+        return [line, *(Text(one, style="dim") for one in wrapped)]
 
     def _body(self, columns: int, room: int) -> list[Text]:
+        """Return the findings that fit, newest first: the first ones whole, the older ones in a line each."""
         if not self._findings:
-            return [Text("no findings so far", style="dim")]
-        lines: list[Text] = []
-        for shown in self._findings:
-            block = [
-                self._styled(shown, line, first=not index) for index, line in enumerate(self._block(shown, columns))
-            ]
-            if len(lines) + len(block) > room:
-                break
-            lines += [*block, Text("")]
+            return [Text("no findings so far", style="dim")][:room]
+        newest = list(reversed(self._findings.values()))
+        blocks = [[*self._block(shown, columns), Text("")] for shown in newest]
+        whole = len(blocks)
+        while whole > 1 and sum(map(len, blocks[:whole])) + len(blocks) - whole > room:
+            whole -= 1
+        lines = [line for block in blocks[:whole] for line in block]
+        lines += [_styled(shown, _shown.finding_short(shown, columns)) for shown in newest[whole:]]
         return lines[:room]
 
-    def _block(self, shown: _shown.ShownFinding, columns: int) -> tuple[str, ...]:
-        return _shown.finding_block(shown, columns)
+    def _block(self, shown: _shown.ShownFinding, columns: int) -> list[Text]:
+        first, *rest = _shown.finding_block(shown, columns)
+        return [_styled(shown, first), *map(Text, rest)]
 
-    def _styled(self, shown: _shown.ShownFinding, line: str, *, first: bool) -> Text:
-        if not first:
-            return Text(line)
-        text = Text(line)
-        text.stylize("dim", 0, 8)
-        text.stylize(_STYLES.get(shown.severity, "bold"), 10, 10 + len(shown.severity))
-        text.stylize("bold", 10 + len(shown.severity))
-        return text
+
+def _styled(shown: _shown.ShownFinding, line: str) -> Text:
+    """Return the first line of a finding with its severity in colour."""
+    text = Text(line)
+    text.stylize("dim", 0, _CLOCK_COLUMNS)
+    text.stylize(_STYLES.get(shown.severity, "bold"), _SEVERITY_COLUMN, _SEVERITY_COLUMN + len(shown.severity))
+    text.stylize("bold", _SEVERITY_COLUMN + len(shown.severity))
+    return text

@@ -22,6 +22,7 @@ Document = Mapping[str, Any]
 
 UNKNOWN = "?"
 CONTAINER_COLUMNS = 12  # of an id's 64: what docker ps, crictl and this project's titles show
+INDENT_COLUMNS = 4  # of what follows the first line of a finding: most reasons then fit into 80
 _NAME_COLUMNS = 24  # a comm has 15; a name longer than this is somebody's joke
 _BANDS = ((9.0, "CRITICAL"), (7.0, "HIGH"), (4.0, "MEDIUM"))  # GuardDuty's severity levels, lowest value of each
 _MOST_TIMES = 999_999_999  # what has room beside a type; nobody counts further
@@ -86,18 +87,24 @@ def finding_line(shown: ShownFinding) -> str:
 
 def finding_block(shown: ShownFinding, columns: int) -> tuple[str, ...]:
     """Return a finding as lines that fit a terminal: what, who, whence, why."""
-    indent = " " * 10
+    indent = " " * INDENT_COLUMNS
     room = columns - len(indent)
     times = f"  x{shown.times}" if shown.times > 1 else ""
     clock = shown.at[-8:]
     where = f"  container {shown.container}" if shown.container else ""
     lines = [
-        f"{clock}  {cut(f'{shown.severity:<8}  {shown.type}', room - len(times))}{times}",
+        cut(f"{clock}  {shown.severity:<8}  {shown.type}", columns - len(times)) + times,
         indent + cut_middle(shown.process, room - len(where)) + where,
         indent + cut(f"< {shown.lineage}", room) if shown.lineage else "",
         indent + cut(shown.reason, room),
     ]
-    return tuple(line for line in lines if line)
+    return tuple(line for line in lines if line.strip())
+
+
+def finding_short(shown: ShownFinding, columns: int) -> str:
+    """Return a finding as the one line that is left of it when newer ones need the room."""
+    what = f"{shown.at[-8:]}  {shown.severity:<8}  {shown.type}  "
+    return cut(what + cut_middle(shown.process, max(columns - len(what), 16)), columns)
 
 
 def event_line(row: Document) -> str:
@@ -121,8 +128,10 @@ def _facts(row: Document, kind: str) -> str:
     told = [shlex.join(map(str, args))] if args else []
     told += ["…", shlex.join(map(str, tail))] if tail else []
     facts = {name: value for name, value in facts.items() if name not in _ARGUMENTS}
-    told += [f"{name}={_spelled(facts.pop(name))}" for name in _LEADING_MEMBERS if name in facts]
-    told += [f"{name}={_spelled(value)}" for name, value in facts.items() if value not in (None, [], False)]
+    said: tuple[object, ...] = (None, [], False, facts.get("path"))  # nothing, or what the path says already
+    leading = [name for name in _LEADING_MEMBERS if name in facts]
+    others = [name for name, value in facts.items() if name not in leading and value not in said]
+    told += [f"{name}={_spelled(facts[name])}" for name in leading + others]
     told += [f"result={row['result']}"] if row.get("result") else []
     flags = ", ".join(map(str, _list(row, "flags")))
     told += [f"[{flags}]"] if flags else []

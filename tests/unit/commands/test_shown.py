@@ -67,9 +67,9 @@ def test_a_finding_fits_a_terminal_of_80_columns() -> None:
 
     assert block == (
         "03:12:07  HIGH      Execution:Runtime/ReverseShell  x3",
-        "          /usr/bin/bash (4711)  container 4f1c2a9b8d3e",
-        "          < runc(11) < /sbin/init(1)",
-        "          bash (4711) has a socket to 203.0.113.7:4444 as standard input and ou…",
+        "    /usr/bin/bash (4711)  container 4f1c2a9b8d3e",
+        "    < runc(11) < /sbin/init(1)",
+        "    bash (4711) has a socket to 203.0.113.7:4444 as standard input and output",
     )
 
 
@@ -110,8 +110,8 @@ def test_names_of_files_cannot_write_on_the_screen() -> None:
 
     block = _shown.finding_block(_shown.finding(hostile), 80)
 
-    assert "          /tmp/\\x1b[2J\\nHIGH \\u202e (4711)  container 4f1c2a9b8d3e" == block[1]
-    assert "          < a\\rb(3)" == block[2]
+    assert "    /tmp/\\x1b[2J\\nHIGH \\u202e (4711)  container 4f1c2a9b8d3e" == block[1]
+    assert "    < a\\rb(3)" == block[2]
 
 
 ODD = [None, True, -1, 5, 10**30, float("nan"), "", "\x1b\n", [], [5, None], [{"name": 5}], {}, {"a": ["b"]}]
