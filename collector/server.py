@@ -165,6 +165,7 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
 
     For the main thread. Raises what `Server.start` raises.
     """
+    os.umask(0o077)  # events hold command lines
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
