@@ -23,6 +23,7 @@ _METHOD = f"/{ingest_pb2.DESCRIPTOR.services_by_name['Ingest'].full_name}/Stream
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # a half-open connection is found out within 40 s
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # what ends it in 1.85; the line above alone takes 60 s (grpc/grpc#39239)
     ("grpc.http2.max_pings_without_data", 0),  # 0 is no limit: a quiet host pings, too
     ("grpc.enable_retries", 0),  # we resend ourselves, from the spool
     ("grpc.use_local_subchannel_pool", 1),  # else a new dial inherits the back-off of the last channel
@@ -42,7 +43,7 @@ _REFUSALS = frozenset(
 )
 """What does not pass by itself; anything else may be a collector that restarts."""
 
-_HANDSHAKE = "handshake"  # gRPC reports a certificate that was not accepted as UNAVAILABLE, with this word
+_TLS_WORDS = ("handshake", "verification")  # gRPC reports a certificate not accepted as UNAVAILABLE, with one of these
 _REASON_MAX = 300  # characters: enough for OpenSSL's longest, and no room for a flood in the log
 
 
@@ -113,5 +114,5 @@ def _translated(error: grpc.RpcError) -> CollectorError:
         return Unreachable(repr(error)[:_REASON_MAX])
     code, details = error.code(), error.details() or ""
     reason = f"{code.name}: {ascii(details)[1:-1]}"[:_REASON_MAX]
-    refused = code in _REFUSALS or (code is grpc.StatusCode.UNAVAILABLE and _HANDSHAKE in details.lower())
-    return Refused(reason) if refused else Unreachable(reason)
+    about_tls = code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in _TLS_WORDS)
+    return Refused(reason) if about_tls or code in _REFUSALS else Unreachable(reason)
