@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -194,6 +195,7 @@ def test_generated_documents_are_fresh() -> None:
     assert 0 == done.returncode, done.stderr.decode()
 
 
+@functools.cache
 def vedette(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command of this checkout."""
     return subprocess.run(
