@@ -35,13 +35,15 @@ _SPARE_PAGES = 1024  # 4 MiB: what a busy host writes and deletes all the time s
 _SHRINK_PAGES = 256  # at most 1 MiB given back per acknowledgement, so that none takes long
 
 _SETTINGS = (
-    "PRAGMA auto_vacuum=INCREMENTAL",  # the space of a long outage goes back to the disk
-    "PRAGMA locking_mode=EXCLUSIVE",
+    "PRAGMA locking_mode=EXCLUSIVE",  # before anything reads, which would make the shared-memory file
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
     "PRAGMA journal_size_limit=4194304",  # the size at which SQLite checkpoints anyway (1,000 pages of 4 KiB)
     f"PRAGMA cache_size=-{_CACHE_KIB}",
 )
+
+_NEW = "PRAGMA auto_vacuum=INCREMENTAL"
+"""Gives the space of a long outage back to the disk. For a new file only: it writes, and a full disk must open."""
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS identity (spool_id TEXT NOT NULL)",
@@ -98,7 +100,7 @@ class SpoolFile:
         try:
             self._db = sqlite3.connect(self._path, timeout=1.0, isolation_level=None, check_same_thread=False)
             with _translated(self._path):
-                for setting in _SETTINGS:
+                for setting in _SETTINGS if self._path.stat().st_size else (_NEW, *_SETTINGS):
                     self._db.execute(setting).fetchall()
             self.spool_id = self._identity()
         except StateError:
