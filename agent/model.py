@@ -14,7 +14,9 @@ here and escaped where text is shown.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any
+from typing import NamedTuple
+from typing import Protocol
 
 import msgspec
 

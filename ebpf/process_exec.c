@@ -6,8 +6,8 @@
 // after the point of no return: arguments and environment are read from the
 // new mm, which no other thread can reach yet; the program is bprm->file.
 // Blind to: code that replaces itself without exec (a userland loader); the
-// middle of an argument list over 4,095 bytes (head and tail are kept, and how
-// much is missing); LD_* behind more than 192 chunks of environment (flagged).
+// middle of an argument list over 4,096 bytes (head and tail are kept, and how
+// much is missing); LD_* behind more than 512 chunks of environment (flagged).
 
 #define PATH_ROOM 4352 // PATH_MAX (4,096) and one more name
 #define CWD_ROOM 1024
@@ -16,7 +16,7 @@
 #define ARGS_BYTES 4096
 #define ARGS_HEAD 2560
 #define ARGS_TAIL 1536
-#define ENV_STEPS 192 // chunks looked at: variables, or 512-byte pieces of long ones
+#define ENV_STEPS 512 // chunks looked at: variables, or 512-byte pieces of long ones
 #define ENV_BYTES 512
 #define ENV_ROOM 2048
 
@@ -98,7 +98,8 @@ static __always_inline void append_args(struct process_exec_record *record, stru
 		failed = bpf_probe_read_user((char *)record + at, bytes, (void *)start);
 	} else {
 		bytes = ARGS_BYTES;
-		record->header.flags |= FLAG_TRUNCATED;
+		if (record->args_bytes > ARGS_BYTES)
+			record->header.flags |= FLAG_TRUNCATED;
 		failed = bpf_probe_read_user((char *)record + at, ARGS_HEAD, (void *)start);
 		failed |= bpf_probe_read_user((char *)record + at + ARGS_HEAD, ARGS_TAIL,
 					      (void *)(start + record->args_bytes - ARGS_TAIL));

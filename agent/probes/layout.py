@@ -58,7 +58,7 @@ class Layout:
 
 def _named(struct_name: str, fields: list[Field]) -> Callable[[tuple[Any, ...]], Any]:
     values: Any = namedtuple(struct_name, [field.name for field in fields])  # type: ignore[misc]  # noqa: PYI024  # fields are data
-    return values._make  # type: ignore[no-any-return]  # of a type made here
+    return values._make
 
 
 def _placed(fields: tuple[tuple[str, str], ...]) -> tuple[Field, ...]:

@@ -1,6 +1,6 @@
 """process_exec: a program was started.
 
-Arguments over 4,095 bytes are kept head and tail; `args_omitted_bytes` says how
+Arguments over 4,096 bytes are kept head and tail; `args_omitted_bytes` says how
 much is missing between them.
 """
 

@@ -28,6 +28,8 @@ LIBBPF_NAMES = ("libbpf.so.1",)  # 1.x: the four-argument btf_dump__new used bel
 
 # include/uapi/linux/btf.h
 _KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_ENUM64 = 4, 6, 8, 19
+_ENUM_STRIDES = {_KIND_ENUM: 8, _KIND_ENUM64: 12}  # bytes of struct btf_enum, struct btf_enum64
+_SCALAR_KINDS = frozenset({1, 2, _KIND_ENUM})  # int, pointer, enum
 _MODIFIER_KINDS = frozenset({8, 9, 10, 11, 18})  # typedef, volatile, const, restrict, type_tag
 
 
@@ -115,26 +117,32 @@ class KernelTypes:
 
     def enumerator(self, enum: str, name: str) -> int:
         """Return the value of `name` in `enum`, -1 when the kernel does not have it."""
-        for kind, stride in ((_KIND_ENUM, 8), (_KIND_ENUM64, 12)):
-            type_id = self._find(enum, kind)
-            if type_id <= 0:
-                continue
-            entry = self._lib.btf__type_by_id(self._btf, type_id).contents
-            base = ctypes.addressof(entry) + ctypes.sizeof(_BtfType)
-            for address in range(base, base + (entry.info & 0xFFFF) * stride, stride):
-                name_off, value = (ctypes.c_uint32 * 2).from_address(address)
-                if self._name(name_off) == name:
-                    return int(value)
-        return -1
+        values = (value for kind in _ENUM_STRIDES for found, value in self._enumerators(enum, kind) if found == name)
+        return next(values, -1)
+
+    def _enumerators(self, enum: str, kind: int) -> Iterator[tuple[str, int]]:
+        """Yield (name, low 32 bits of the value) of an enum of `kind`."""
+        type_id = self._find(enum, kind)
+        if type_id <= 0:
+            return
+        entry = self._lib.btf__type_by_id(self._btf, type_id).contents
+        base, stride = ctypes.addressof(entry) + ctypes.sizeof(_BtfType), _ENUM_STRIDES[kind]
+        for address in range(base, base + (entry.info & 0xFFFF) * stride, stride):
+            name_off, value = (ctypes.c_uint32 * 2).from_address(address)
+            yield self._name(name_off), int(value)
 
     def fields(self, struct: str) -> Iterator[tuple[str, int]]:
         """Yield (name, byte offset) of every addressable field of `struct`.
 
         Bit-fields are left out: C cannot take their address.
         """
-        type_id = self._find(struct, _KIND_STRUCT)
-        if type_id > 0:
-            yield from self._members(type_id, 0)
+        for name, offset, _kind in self._members(self._find(struct, _KIND_STRUCT), 0):
+            yield name, offset
+
+    def scalar_fields(self, struct: str) -> frozenset[str]:
+        """Return the names of those fields of `struct` that are a number or a pointer."""
+        members = self._members(self._find(struct, _KIND_STRUCT), 0)
+        return frozenset(name for name, _offset, kind in members if kind in _SCALAR_KINDS)
 
     def header(self, structs: list[str], typedefs: tuple[str, ...] = ()) -> str:
         """Return C that defines `structs`, `typedefs` and everything they contain, gaps repaired.
@@ -164,7 +172,10 @@ class KernelTypes:
             self._lib.btf_dump__free(dump)
         return repair_padding("".join(chunks))
 
-    def _members(self, type_id: int, base_offset: int) -> Iterator[tuple[str, int]]:
+    def _members(self, type_id: int, base_offset: int) -> Iterator[tuple[str, int, int]]:
+        """Yield (name, byte offset, kind of type), those of anonymous members among them."""
+        if type_id <= 0:
+            return
         type_pointer = self._lib.btf__type_by_id(self._btf, type_id)
         info = type_pointer.contents.info
         bitfields = bool(info >> 31)
@@ -176,18 +187,22 @@ class KernelTypes:
             offset_bits = member.offset & 0xFFFFFF if bitfields else member.offset
             offset = base_offset + offset_bits // 8
             name = self._name(member.name_off)
+            target = self._unmodified(member.type)
             if name:
-                yield name, offset
+                yield name, offset, self._kind(target)
             else:
-                yield from self._members(self._unmodified(member.type), offset)
+                yield from self._members(target, offset)
 
     def _unmodified(self, type_id: int) -> int:
         """Follow const, volatile, typedef down to the struct or union they stand for."""
-        while True:
-            entry = self._lib.btf__type_by_id(self._btf, type_id).contents
-            if (entry.info >> 24) & 0x1F not in _MODIFIER_KINDS:
-                return type_id
-            type_id = entry.size
+        while self._kind(type_id) in _MODIFIER_KINDS:
+            type_id = self._lib.btf__type_by_id(self._btf, type_id).contents.size
+        return type_id
+
+    def _kind(self, type_id: int) -> int:
+        if type_id == 0:
+            return 0
+        return int(self._lib.btf__type_by_id(self._btf, type_id).contents.info >> 24) & 0x1F
 
     def _find(self, name: str, kind: int) -> int:
         return int(self._lib.btf__find_by_name_kind(self._btf, name.encode(), kind))

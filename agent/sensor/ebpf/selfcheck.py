@@ -2,9 +2,10 @@
 
 bcc rewrites C before it compiles, and its 0.26 is known to lay out gapped
 structs otherwise than the kernel.  For every kernel struct that the probes name,
-and every field of it that they mention, one address is taken in a function that
-is compiled with the probes but never loaded; the offsets in its instructions are
-compared with BTF's.
+and every field of it that they mention, a function that is compiled with the
+probes but never loaded reads it in both ways: by address, as READ() does, and
+where it is a number or a pointer also by `->`, which bcc rewrites.  The offsets
+in its instructions are compared with BTF's.
 
 Runs in the loader child: standard library only, compatible with Python 3.9.
 Blind to: a field whose name is made by macro, bit-fields.
@@ -25,30 +26,36 @@ _ADD_IMMEDIATE = 0x07  # BPF_ALU64 | BPF_ADD | BPF_K
 _MOVE_REGISTER = 0xBF  # BPF_ALU64 | BPF_MOV | BPF_X
 _LOAD_POINTER = 0x79  # BPF_LDX | BPF_MEM | BPF_DW
 _CALL = 0x85  # BPF_JMP | BPF_CALL
-_PROBE_READ_KERNEL = 113  # include/uapi/linux/bpf.h
+_PROBE_READS = frozenset({4, 113})  # bpf_probe_read, bpf_probe_read_kernel: include/uapi/linux/bpf.h
 _THIRD_ARGUMENT = 3
 
 
-def checked(types: KernelTypes, text: str) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Return (struct, [(field, offset)]) for what `text` mentions."""
+def checked(types: KernelTypes, text: str) -> list[tuple[str, list[tuple[str, int, bool]]]]:
+    """Return (struct, [(field, offset, scalar)]) for what `text` mentions."""
     words = set(_WORD.findall(text))
     pairs = []
     for name in kernel_tree.structs_named(text, types):
-        fields = [(field, offset) for field, offset in types.fields(name) if field in words]
+        scalars = types.scalar_fields(name)
+        fields = [(field, offset, field in scalars) for field, offset in types.fields(name) if field in words]
         if fields:
             pairs.append((name, fields))
     return pairs
+
+
+def _reads(field: str, *, scalar: bool) -> str:
+    by_address = f"\tbpf_probe_read_kernel(&byte, 1, &object->{field});"
+    return by_address + (f"\n\tsum += (u64)object->{field};" if scalar else "")
 
 
 def functions(types: KernelTypes, text: str) -> str:
     """Return C to append to `text`: one function a struct, one read a field."""
     parts = ['\n#line 1 "selfcheck.c"\n']
     for name, fields in checked(types, text):
-        reads = "\n".join(f"\tbpf_probe_read_kernel(&byte, 1, &object->{field});" for field, _ in fields)
+        reads = "\n".join(_reads(field, scalar=rewritten) for field, _, rewritten in fields)
         parts.append(
             f"int selfcheck_{name}(struct bpf_raw_tracepoint_args *ctx)\n"
             f"{{\n\tstruct {name} *object = (struct {name} *)ctx->args[0];\n"
-            f"\tchar byte = 0;\n{reads}\n\treturn byte;\n}}\n"
+            f"\tchar byte = 0;\n\tu64 sum = 0;\n{reads}\n\treturn byte + sum;\n}}\n"
         )
     return "".join(parts)
 
@@ -57,14 +64,13 @@ def wrong_offsets(module: Any, types: KernelTypes, text: str) -> list[str]:  # b
     """Return `struct.field` for each that the emitted code reads elsewhere than BTF says."""
     wrong = []
     for name, fields in checked(types, text):
-        code = module.dump_func(f"selfcheck_{name}".encode())
-        emitted = offsets_read(code)
-        expected = [offset for _, offset in fields]
-        if emitted == expected:
-            continue
-        pairs = zip(fields, emitted + [-1] * len(fields))
+        emitted = offsets_read(module.dump_func(f"selfcheck_{name}".encode()))
+        expected = [(field, offset) for field, offset, scalar in fields for _ in range(1 + scalar)]
+        if len(emitted) != len(expected):
+            wrong.append(f"{name} ({len(emitted)} reads for {len(expected)})")
+        pairs = zip(expected, emitted)
         wrong += [f"{name}.{field}" for (field, offset), found in pairs if found != offset]
-    return wrong
+    return list(dict.fromkeys(wrong))
 
 
 def offsets_read(code: bytes) -> list[int]:
@@ -80,6 +86,6 @@ def offsets_read(code: bytes) -> list[int]:
             distance[target] += immediate
         elif opcode == _LOAD_POINTER:
             distance[target] = 0
-        elif opcode == _CALL and immediate == _PROBE_READ_KERNEL:
+        elif opcode == _CALL and immediate in _PROBE_READS:
             offsets.append(distance[_THIRD_ARGUMENT])
     return offsets
