@@ -63,6 +63,9 @@ FILE = Layout(
 FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure")
 _UPPER = {1: False, 2: True}  # UPPER_NO, UPPER_YES; anything else is unknown
 
+NO_PATH = "…"
+"""In place of a path where there was no file to walk from."""
+
 AF_INET, AF_INET6 = 2, 10  # include/linux/socket.h
 
 

@@ -1,0 +1,68 @@
+"""file_open: a regular file was created or opened for writing.
+
+Where the descriptor could be raced (`fd_shared`, `fd_raced`) the path as the
+caller wrote it goes along as `user_path`.  When the slot was empty again there
+is no file to name: `path` is then a bare ellipsis, device and inode are 0,
+`flags_raw` is the call's, and the record says `fd_raced`.
+
+Blind to: see ebpf/file_open.c.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.model import FileOpen
+from agent.probes import header
+from agent.probes.declaration import Hook
+from agent.probes.declaration import Lane
+from agent.probes.declaration import Probe
+from agent.probes.layout import Layout
+
+RECORD = Layout(
+    "file_open_record",
+    ("header", f"{header.HEADER.size}s"),
+    ("file", f"{header.FILE.size}s"),
+    ("flags_raw", "I"),
+    ("created", "I"),
+    ("path_end", "I"),
+    ("reserved", "I"),
+    ("data", f"{1024 + 256}s"),
+)
+_DATA = RECORD.offset("data")
+_TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h: a new file without a name
+
+
+def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
+    """Return the event.  Raises MalformedRecord when the sections do not fit together."""
+    file = header.FILE.unpack(fields.file)
+    path = header.section(record, _DATA, fields.path_end)
+    user_path = header.section(record, fields.path_end, len(record))
+    return FileOpen(
+        **common,
+        path=header.path(path) if path else header.NO_PATH,
+        device=file.device,
+        inode=file.inode,
+        flags_raw=fields.flags_raw,
+        created=bool(fields.created or fields.flags_raw & _TMPFILE),
+        upper=header.upper(file.upper),
+        user_path=header.c_string(user_path) if user_path else None,
+    )
+
+
+def _hook(call: str, *, optional: bool = False) -> Hook:
+    return Hook(f"file_open_exit_{call}", "tracepoint", f"syscalls:sys_exit_{call}", optional)
+
+
+PROBE = Probe(
+    event=FileOpen,
+    record=RECORD,
+    lanes=(
+        Lane(
+            "system call exit",
+            (_hook("openat"), _hook("openat2"), _hook("open", optional=True), _hook("creat", optional=True)),
+            unseen="opens by 32-bit programs and by io_uring",
+        ),
+    ),
+    to_event=to_event,
+)

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// file_open: a regular file was created or opened for writing.
+//
+// Hooks: the classic tracepoints syscalls:sys_exit_{open,openat,creat} (since
+// 2.6.33) and openat2 (since 5.6), in the caller, when the descriptor is there.
+// Most opens are reads: the flags, as the kernel took them, send those back
+// before anything is looked up. openat2 keeps its flags in user memory, so
+// there the file decides first.
+//
+// A descriptor table that threads share can change between the open and this
+// hook. Then the record says fd_shared, or fd_raced when slot or file is not
+// what the call asked for, and what the caller wrote goes along as second
+// witness. There nothing about the file holds a record back, except that a
+// regular one is neither written nor new: a device, FIFO, socket or directory
+// may be a decoy.
+//
+// Blind to: opens by 32-bit programs and int 0x80 (classic tracepoints skip
+// them), by io_uring, by open_by_handle_at, inside the kernel (core dumps);
+// descriptors received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
+// O_RDONLY|O_TRUNC empties; O_PATH; writes through a mapping; the agent itself.
+// In a shared table a decoy regular file of the same access mode is named, and
+// only the user path tells; any decoy that is not written escapes when openat2's
+// flags, too, were changed to a read in time.
+
+#define OPEN_PATH_ROOM 1024 // leaf first: what is cut off a longer path is its root's end
+#define USER_PATH_BYTES 256
+#define O_ACCMODE 3 // include/uapi/asm-generic/fcntl.h
+#define O_WRONLY 1
+#define O_RDWR 2
+#define O_CREAT 0100
+#define O_PATH 010000000
+#define FMODE_WRITE 0x2 // include/linux/fs.h
+#define FMODE_CREATED 0x100000 // since 4.19
+
+struct file_open_record {
+	struct record_header header;
+	struct file_info file;
+	u32 flags_raw;
+	u32 created;
+	u32 path_end;
+	u32 reserved;
+	char data[OPEN_PATH_ROOM + USER_PATH_BYTES];
+};
+
+#define OPEN_PATH_LIMIT (__builtin_offsetof(struct file_open_record, data) + OPEN_PATH_ROOM)
+#define USER_PATH_LIMIT (OPEN_PATH_LIMIT + USER_PATH_BYTES)
+
+// What the call said; `trust` is what looking up its descriptor came to (FLAG_*).
+struct open_call {
+	s64 result;
+	u64 user_path;
+	u32 flags;
+	u32 trust;
+};
+
+// O_PATH makes the kernel forget every flag that could write (build_open_flags).
+static __always_inline bool wants_to_write(u32 flags)
+{
+	u32 mode = flags & O_ACCMODE;
+	if (flags & O_PATH)
+		return false;
+	return mode == O_WRONLY || mode == O_RDWR || flags & O_CREAT;
+}
+
+// An open for writing gives no socket and no directory, and the mode asked for.
+static __always_inline bool contradicts(struct file *file, u32 flags)
+{
+	u32 type = file_type(file);
+	return type == S_IFSOCK || type == S_IFDIR || (READ(file, f_flags) ^ flags) & O_ACCMODE;
+}
+
+static __always_inline bool is_written(struct file *file)
+{
+	return file_type(file) == S_IFREG && READ(file, f_mode) & (FMODE_WRITE | FMODE_CREATED);
+}
+
+static __always_inline bool is_worth_telling(struct file *file, struct open_call *call)
+{
+	if (file && is_written(file))
+		return true;
+	if (!wants_to_write(call->flags))
+		return false;
+	if (call->trust & FLAG_FD_RACED)
+		return true;
+	return call->trust & FLAG_FD_SHARED && file_type(file) != S_IFREG;
+}
+
+static __always_inline void append_user_path(struct record_header *header, u64 user_path)
+{
+	u32 at = *(volatile u32 *)&header->len;
+	if (at > USER_PATH_LIMIT - USER_PATH_BYTES)
+		return;
+	long length = bpf_probe_read_user_str((char *)header + at, USER_PATH_BYTES, (void *)user_path);
+	if (length <= 0) {
+		header->flags |= FLAG_READ_ERROR;
+		return;
+	}
+	header->flags |= FLAG_USER_MEMORY;
+	if (length == USER_PATH_BYTES)
+		header->flags |= FLAG_TRUNCATED;
+	header->len = at + length;
+}
+
+// `file` is 0 when the slot was empty again: no path then, and no identity.
+static __always_inline void file_open_body(struct task_struct *task, struct file *file, struct open_call *call)
+{
+	struct file_open_record *record = reserve_activity(SLOT_file_open, sizeof(*record));
+	if (!record)
+		return;
+	fill_header(&record->header, KIND_file_open, __builtin_offsetof(struct file_open_record, data), task);
+	record->header.result = call->result;
+	record->header.flags = call->trust;
+	record->flags_raw = call->flags;
+	record->created = 0;
+	record->reserved = 0;
+	__builtin_memset(&record->file, 0, sizeof(record->file));
+	if (file) {
+		fill_file(&record->file, file);
+		record->flags_raw = READ(file, f_flags);
+		record->created = (READ(file, f_mode) & FMODE_CREATED) != 0;
+		append_path(&record->header, OPEN_PATH_LIMIT, READ(file, f_path));
+	}
+	record->path_end = record->header.len;
+	if (call->trust & (FLAG_FD_SHARED | FLAG_FD_RACED))
+		append_user_path(&record->header, call->user_path);
+	submit_activity(SLOT_file_open, &record->header);
+}
+
+static __always_inline void file_open_by_fd(struct open_call *call)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct file *file;
+	if (is_own_task(task))
+		return;
+	file = fd_file(task, call->result, &call->trust);
+	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
+		call->trust |= FLAG_FD_RACED;
+	if (is_worth_telling(file, call))
+		file_open_body(task, file, call);
+}
+
+int file_open_exit_openat(struct sys_exit_context *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct open_call call = { .result = ctx->result, .flags = ARGUMENT_2(regs) };
+	if (call.result < 0 || !wants_to_write(call.flags))
+		return 0;
+	call.user_path = ARGUMENT_1(regs);
+	file_open_by_fd(&call);
+	return 0;
+}
+
+int file_open_exit_open(struct sys_exit_context *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct open_call call = { .result = ctx->result, .flags = ARGUMENT_1(regs) };
+	if (call.result < 0 || !wants_to_write(call.flags))
+		return 0;
+	call.user_path = ARGUMENT_0(regs);
+	file_open_by_fd(&call);
+	return 0;
+}
+
+int file_open_exit_creat(struct sys_exit_context *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct open_call call = { .result = ctx->result, .flags = O_CREAT | O_WRONLY };
+	if (call.result < 0)
+		return 0;
+	call.user_path = ARGUMENT_0(regs);
+	file_open_by_fd(&call);
+	return 0;
+}
+
+// The flags read here may have changed since the kernel took its copy: a file
+// that is written is told whatever they say.
+int file_open_exit_openat2(struct sys_exit_context *ctx)
+{
+	struct pt_regs *regs = syscall_regs();
+	struct open_call call = { .result = ctx->result };
+	struct open_how *how = (struct open_how *)ARGUMENT_2(regs);
+	if (call.result < 0)
+		return 0;
+	bpf_probe_read_user(&call.flags, sizeof(call.flags), &how->flags);
+	call.user_path = ARGUMENT_1(regs);
+	file_open_by_fd(&call);
+	return 0;
+}
