@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// library_map: a file was mapped executable by mmap.
+//
+// Hook: the classic tracepoint syscalls:sys_exit_mmap (since 2.6.33), in the
+// caller, whose registers still hold protection, flags and descriptor.
+//
+// The descriptor is looked up after the mapping was made; where threads share
+// the table the record says fd_shared, or fd_raced when the slot is empty or
+// holds what cannot be mapped so. There what is no regular file is told, too:
+// it may be a decoy.
+//
+// Blind to: the program itself and its interpreter (the kernel maps them inside
+// exec: process_exec has the program); code mapped readable and made executable
+// by mprotect, or by the READ_IMPLIES_EXEC personality; code copied into
+// anonymous memory; 32-bit programs; mremap and remap_file_pages; devices, save
+// as above.
+
+#define MAP_PATH_ROOM 1024 // leaf first: what is cut off a longer path is its root's end
+#define PROT_EXEC 4 // include/uapi/asm-generic/mman-common.h
+#define MAP_ANONYMOUS 0x20
+#define FMODE_READ 0x1 // include/linux/fs.h
+#define MAX_ERRNO 4095 // include/linux/err.h
+
+struct library_map_record {
+	struct record_header header;
+	struct file_info file;
+	char data[MAP_PATH_ROOM];
+};
+
+// A mapping is refused without the right to read.
+static __always_inline bool can_be_mapped(struct file *file)
+{
+	u32 type = file_type(file);
+	return type != S_IFSOCK && type != S_IFDIR && READ(file, f_mode) & FMODE_READ;
+}
+
+// `file` is 0 when the slot was empty again: no path then, and no identity.
+static __always_inline void library_map_body(struct task_struct *task, struct file *file, s64 result, u32 trust)
+{
+	struct library_map_record *record = reserve_activity(SLOT_library_map, sizeof(*record));
+	if (!record)
+		return;
+	fill_header(&record->header, KIND_library_map, __builtin_offsetof(struct library_map_record, data), task);
+	record->header.result = result;
+	record->header.flags = trust;
+	__builtin_memset(&record->file, 0, sizeof(record->file));
+	if (file) {
+		fill_file(&record->file, file);
+		append_path(&record->header, sizeof(*record), READ(file, f_path));
+	}
+	submit_activity(SLOT_library_map, &record->header);
+}
+
+int library_map_exit_mmap(struct sys_exit_context *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct pt_regs *regs = syscall_regs();
+	s64 result = ctx->result;
+	u32 trust = 0;
+	if (!(ARGUMENT_2(regs) & PROT_EXEC) || ARGUMENT_3(regs) & MAP_ANONYMOUS)
+		return 0;
+	if ((u64)result >= (u64)-MAX_ERRNO)
+		return 0;
+	struct file *file = fd_file(task, (s32)ARGUMENT_4(regs), &trust);
+	if (file && trust & FLAG_FD_SHARED && !can_be_mapped(file))
+		trust |= FLAG_FD_RACED;
+	if (file && file_type(file) != S_IFREG && !(trust & FLAG_FD_SHARED))
+		return 0;
+	library_map_body(task, file, result, trust);
+	return 0;
+}
