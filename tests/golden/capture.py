@@ -1,0 +1,147 @@
+"""Capture the golden records anew: `sudo .venv/bin/python -m tests.golden.capture [NAME…]`.
+
+Each deed below is done by a real child under the real sensor.  The bytes of the record go to NAME.bin, what they mean
+to NAME.json; tests/unit/test_golden.py holds the two together from then on.  Look at the difference before you commit
+it: the JSON is the expectation, and a capture writes what the code says today.  Needs root; NAMEs are all or some of
+DEEDS, without them all are captured.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from agent import probes
+from agent.counters import Counters
+from agent.decode import Decoder
+from agent.model import Event
+from agent.model import FdDup
+from agent.model import FileOpen
+from agent.model import LibraryMap
+from agent.model import MemfdCreate
+from agent.model import ProcessExec
+from agent.model import ProcessExit
+from agent.model import ProcessFork
+from agent.sensor.ebpf.source import EbpfSource
+from tests.kernel import races
+
+HERE = Path(__file__).parent
+SYSTEM_PYTHON = "/usr/bin/python3"
+TIMEOUT_S = 10.0
+ATTEMPTS = 5  # a race may be lost
+
+PYTHON = (SYSTEM_PYTHON, "-I", "-c")
+OPEN = "import os, sys; os.chdir(sys.argv[1]); os.open({path}, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)"
+DEEP = "import os, sys; os.chdir(sys.argv[1]); d = '/'.join([c * 200 for c in 'abcdef']); os.makedirs(d); "
+THREADED = "import threading; t = threading.Timer(60, print); t.start(); {deed}; t.cancel()"
+SOCKET = "import os, socket; s = socket.create_server({address}, family=socket.{family}); "
+MAP = "import mmap, os, sys; {fd}; mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)"
+CONNECTED = SOCKET + "c = socket.create_connection(s.getsockname()[:2]); os.dup2(c.fileno(), 0)"
+RACED_OPEN = """
+os.chdir(sys.argv[1])
+fd = next_fd()
+pid = racer(lambda: libc.close(fd))
+for number in spread(400):
+    libc.close(libc.open(b"raced", os.O_CREAT | os.O_WRONLY, 0o644))
+stop(pid)
+"""
+RACED_MEMFD = """
+fd = next_fd()
+pid = racer(lambda: libc.close(fd))
+for number in spread(400):
+    libc.close(libc.memfd_create(b"raced", 1))
+stop(pid)
+"""
+
+
+class Deed(NamedTuple):
+    """What a child does, and which of its events is kept."""
+
+    kind: type[Event]
+    command: tuple[str, ...]
+    kept: Callable[[Event], bool] = lambda _: True
+
+
+def raced(event: Event) -> bool:
+    """Return whether the descriptor was found empty."""
+    return "fd_raced" in event.flags
+
+
+def names(text: str) -> Callable[[Event], bool]:
+    """Return a choice of events with `text` in their path."""
+    return lambda event: text in getattr(event, "path", "")
+
+
+DEEDS: dict[str, Deed] = {
+    "process_exec": Deed(
+        ProcessExec, ("/usr/bin/env", "LD_PRELOAD=libm.so.6", "/bin/true", "one", "", "\u00fc"), names("true")
+    ),
+    "process_exec-long": Deed(ProcessExec, ("/bin/true", *(f"argument{number}" for number in range(10_000)))),
+    "process_fork": Deed(ProcessFork, ("/bin/sh", "-c", "/bin/true; exit 0")),
+    "process_exit": Deed(ProcessExit, ("/bin/sh", "-c", "exit 7")),
+    "process_exit-killed": Deed(ProcessExit, ("/bin/sh", "-c", "kill -9 $$")),
+    "file_open": Deed(FileOpen, (*PYTHON, OPEN.format(path="'new'"))),
+    "file_open-not_utf8": Deed(FileOpen, (*PYTHON, OPEN.format(path=r"b'\xff\xfe\n'"))),
+    "file_open-truncated": Deed(FileOpen, (*PYTHON, DEEP + OPEN.format(path="d + '/leaf'"))),
+    "file_open-shared": Deed(FileOpen, (*PYTHON, THREADED.format(deed=OPEN.format(path="'./new'")))),
+    "file_open-raced": Deed(FileOpen, (*PYTHON, races.PRELUDE + RACED_OPEN), raced),
+    "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
+    "library_map-memfd": Deed(
+        LibraryMap,
+        (*PYTHON, MAP.format(fd="fd = os.memfd_create('hidden'); os.truncate(fd, 4096)")),
+        names("memfd"),
+    ),
+    "memfd_create": Deed(MemfdCreate, (*PYTHON, r"import os; os.memfd_create(b'caf\xc3\xa9 \xff')")),
+    "memfd_create-raced": Deed(MemfdCreate, (*PYTHON, races.PRELUDE + RACED_MEMFD), raced),
+    "fd_dup": Deed(FdDup, (*PYTHON, CONNECTED.format(address=("127.0.0.1", 0), family="AF_INET"))),
+    "fd_dup-ipv6": Deed(FdDup, (*PYTHON, CONNECTED.format(address=("::1", 0), family="AF_INET6"))),
+    "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
+}
+
+
+def main(wanted: list[str]) -> None:
+    """Do the deeds and write what came of them."""
+    source = EbpfSource()
+    try:
+        source.open()
+        for name in wanted or DEEDS:
+            record, event = captured(source, DEEDS[name])
+            (HERE / f"{name}.bin").write_bytes(record)
+            expected = msgspec.json.format(msgspec.json.encode(event), indent=2)
+            (HERE / f"{name}.json").write_bytes(expected + b"\n")
+    finally:
+        source.close()
+
+
+def captured(source: EbpfSource, deed: Deed) -> tuple[bytes, Event]:
+    """Do `deed`, again if it must be, and return the first event of it that is kept."""
+    for _ in range(ATTEMPTS):
+        with tempfile.TemporaryDirectory(prefix="vedette-golden-") as directory:
+            child = subprocess.Popen((*deed.command, directory), cwd="/", env={}, stdin=subprocess.DEVNULL)
+            child.wait(TIMEOUT_S)
+            for record, event in read(source):
+                if isinstance(event, deed.kind) and event.tgid == child.pid and deed.kept(event):
+                    return record, event
+    raise SystemExit(f"{deed.command[:3]} gave no such {deed.kind.__name__}")
+
+
+def read(source: EbpfSource, seconds: float = 1.0) -> Iterator[tuple[bytes, Event]]:
+    """Yield what is read within `seconds`; Unix time is the boot clock's, so that a record means the same for ever."""
+    decode = Decoder(probes.load(), Counters(), wall_offset_ns=0)
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        for record in source.poll(left):
+            if (event := decode(record)) is not None:
+                yield record, event
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
