@@ -188,7 +188,7 @@ def test_unlinked(sensor: Sensed, tmp_path: Path) -> None:
 
 def test_file_named_like_a_memfd(sensor: Sensed) -> None:
     """A file on a tmpfs that calls itself memfd: is not one."""
-    program = Path("/dev/shm/memfd:fake")  # noqa: S108  # the point: a real tmpfs
+    program = Path("/dev/shm/memfd:fake")  # the point: a real tmpfs
     deeds.copy_of_true(program)
     try:
         pid = deeds.run(program)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def request(probes: tuple[Probe, ...], lifecycle_pages: int, activity_pages: int
 
 
 def _described(probe: Probe, directory: Path) -> dict[str, Any]:
-    lanes = [{"name": lane.name, "hooks": [vars(hook) for hook in lane.hooks]} for lane in probe.lanes]
+    lanes = [{"name": lane.name, "hooks": [asdict(hook) for hook in lane.hooks]} for lane in probe.lanes]
     text = (directory / f"{probe.name}.c").read_text(encoding="utf-8")
     return {"name": probe.name, "kind": kind_number(probe.name), "text": text, "lanes": lanes}
 
