@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 SEQUENCE_MAX = 2**62  # fits the signed 64 bits of SQLite with room to add; at 20,000 events/s it lasts 7 million years
 # How SQLite lays out a row: https://www.sqlite.org/fileformat2.html#b_tree_pages, for its default page.
-_PAGE_BYTES = 4096
+PAGE_BYTES = 4096
 _LOCAL_MAX_BYTES = 4061 - 16  # a row up to here stays whole; its other columns take up to 16
 _LOCAL_MIN_BYTES = 489  # what stays of a larger one, at least
 _OVERFLOW_BYTES = 4092  # of it fit into each page of its own
@@ -48,8 +48,8 @@ class Row(NamedTuple):
             local_bytes = _LOCAL_MIN_BYTES + rest
         if local_bytes > _LOCAL_MAX_BYTES:
             pages, local_bytes = pages + 1, _LOCAL_MIN_BYTES
-        in_a_page = max(1, _PAGE_BYTES // (local_bytes + _ROW_BYTES))
-        return pages * _PAGE_BYTES + _PAGE_BYTES // in_a_page
+        in_a_page = max(1, PAGE_BYTES // (local_bytes + _ROW_BYTES))
+        return pages * PAGE_BYTES + PAGE_BYTES // in_a_page
 
     @property
     def items(self) -> int:

@@ -10,8 +10,9 @@ The pipeline appends, the sender reads and acknowledges; one lock and one
 connection serve both, since SQLite takes one writer at a time anyway and no
 call here lasts longer than a commit. The lock is never held over the network.
 
-A disk that refuses (full, read-only, failing) costs nothing at once: rows stay
-in memory, few, and go to the file when it takes them again. A file that is
+The spool does not fill a disk: as it gets tight, the bound is what the file holds
+already. A disk that refuses (full, read-only, failing) costs nothing at once: rows
+stay in memory, few, and go to the file when it takes them again. A file that is
 damaged is moved aside, what it held is counted as evicted, and a new one with a
 new id takes its place.
 """
@@ -222,7 +223,7 @@ class Spool:
         """Evict what is worth less than the row until it fits; return whether it does."""
         lanes = (Lane.EVENTS, Lane.FINDINGS) if row.lane is Lane.FINDINGS else (Lane.EVENTS,)
         used = sum(standing.size_bytes for standing in self._lanes.values())
-        over = used + row.size_bytes - self._limit_bytes
+        over = used + row.size_bytes - min(self._limit_bytes, used + self._file.spare_bytes())
         for lane in lanes:
             if over > 0 and self._lanes[lane].items:
                 went = self._file.evict(lane, max(over, self._limit_bytes // EVICTED_SHARE))

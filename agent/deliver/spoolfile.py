@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
+from agent.deliver.lanes import PAGE_BYTES
 from agent.deliver.lanes import Lane
 from agent.deliver.lanes import Row
 from agent.errors import StateError
@@ -31,6 +32,7 @@ from agent.errors import StateError
 FILE_NAME = "spool.sqlite"
 KEPT_CORRUPT = 3  # copies to look at; more would let a bad disk fill itself
 _CACHE_KIB = 1024  # of the 2 MiB default: rows are written once and read once
+_KEEP_FREE_BYTES = 64 * 2**20  # what a host with a full disk needs to be repaired; on a small disk, half of it
 _SPARE_PAGES = 1024  # 4 MiB: what a busy host writes and deletes all the time stays in the file
 _SHRINK_PAGES = 256  # at most 1 MiB given back per acknowledgement, so that none takes long
 
@@ -38,7 +40,8 @@ _SETTINGS = (
     "PRAGMA locking_mode=EXCLUSIVE",  # before anything reads, which would make the shared-memory file
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
-    "PRAGMA journal_size_limit=4194304",  # the size at which SQLite checkpoints anyway (1,000 pages of 4 KiB)
+    "PRAGMA wal_autocheckpoint=256",  # 1 MiB instead of 4: the log has to fit where nothing else does
+    "PRAGMA journal_size_limit=2097152",  # keeps the log as large as it was: on a full disk it could not grow again
     f"PRAGMA cache_size=-{_CACHE_KIB}",
 )
 
@@ -125,6 +128,17 @@ class SpoolFile:
         if self._db is not None:
             self._db.close()
             self._db = None
+
+    def spare_bytes(self) -> int:
+        """Return how much more there is room for: in the file, and on the disk beyond what is not ours to take."""
+        with self._transaction() as db:
+            [free_pages] = db.execute("PRAGMA freelist_count").fetchone()
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError as exc:
+            raise Unwritable(f"{self._path.parent}: {exc.strerror}") from exc
+        keep_free = min(_KEEP_FREE_BYTES, disk.f_blocks * disk.f_frsize // 2)
+        return int(free_pages) * PAGE_BYTES + max(0, disk.f_bavail * disk.f_frsize - keep_free)
 
     def marks(self) -> list[Mark]:
         """Return how far each lane that was ever used has come."""

@@ -120,6 +120,25 @@ def test_a_spool_larger_than_its_disk_keeps_findings(small_disk: Path, opened: O
     assert 2000 == pieces[-1].last
 
 
+def test_a_finding_takes_the_place_of_events_on_a_full_disk(small_disk: Path, opened: Opening) -> None:
+    """When events have filled the disk, findings still become durable: the oldest events make room."""
+    counters = Counters()
+    clock = 0.0
+    spool = opened(counters=counters, clock=lambda: clock)
+    for _ in range(400):
+        clock += RETRY_S
+        spool.append(EVENTS, 5, b"e" * 20_000)
+    spool._memory.clear()  # as if the agent was killed
+    fill_up(small_disk)
+    clock += RETRY_S
+    for _ in range(20):
+        spool.append(FINDINGS, 1, b"f" * 4000)
+
+    assert 0 == spool.in_memory_bytes
+    assert list(range(1, 21)) == lasts(spool, FINDINGS)
+    assert 0 == counters.get("spool.evicted_findings")
+
+
 def test_an_agent_starts_on_a_full_disk(small_disk: Path, opened: Opening) -> None:
     """A spool that is there opens without a free byte, and new findings are delivered."""
     opened().close()
