@@ -80,14 +80,17 @@ def _arrays(messages: Sequence[Message], fields: Any) -> list[pa.Array]:
 
 
 def _array(messages: Sequence[Message], field: FieldDescriptor) -> pa.Array:
+    if field.message_type and not field.is_repeated:
+        return _structs(messages, field)
     values = list(map(attrgetter(field.name), messages))
     if field.is_repeated:
         return _lists(values, field)
-    if field.message_type:
-        return _structs(messages, field)
     if field.has_presence:
-        given = map(methodcaller("HasField", field.name), messages)
-        values = [value if is_given else None for value, is_given in zip(values, given, strict=True)]
+        # A value that is not the default was given; only the others need the slower question.
+        values = [
+            value or (value if message.HasField(field.name) else None)
+            for value, message in zip(values, messages, strict=True)
+        ]
     return pa.array(values, _TYPES[field.type])
 
 

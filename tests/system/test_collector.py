@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -185,6 +188,25 @@ def test_a_finding_does_not_wait_for_a_file(tmp_path: Path) -> None:
         stream.acknowledged(FINDINGS, 1)
 
         assert sequences(made.state_dir) == []
+
+
+def test_nothing_is_acknowledged_before_its_commit(running: Collector) -> None:
+    """While somebody else holds the database, a finding waits, and so does its acknowledgement."""
+    with Stream(running.address) as stream, closing(sqlite3.connect(running.state_dir / "collector.db")) as other:
+        stream.hello()
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        stream.findings(finding(1))
+        waiting = threading.Thread(target=stream.acknowledged, args=(FINDINGS, 1))
+        waiting.start()
+        waiting.join(1)
+        assert waiting.is_alive()
+
+        other.execute("ROLLBACK")
+        waiting.join(20)
+
+        assert not waiting.is_alive()
+    assert total(running.state_dir) == 1
 
 
 def test_the_newest_stream_of_an_agent_wins(running: Collector) -> None:

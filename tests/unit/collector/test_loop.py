@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 
 from collector import watch
+from collector.batching import EventLane
 from collector.budget import Budget
 from collector.claims import Claims
+from collector.config import Config
+from collector.events import EventFiles
+from collector.keeping import Keeping
 from collector.sequence import Range
 from collector.sequence import Toll
 from collector.watch import Hub
+from tests.unit.collector.made import NOW_NS
+from tests.unit.collector.made import events
 from tests.unit.collector.test_store import HELLO
 from tests.unit.collector.test_store import KEY
+from tests.unit.collector.test_store import opened
 from vedette.v1 import ingest_pb2
 
 
@@ -138,3 +150,50 @@ def test_agents_that_left_are_forgotten_in_the_end() -> None:
     agents = hub.status(1, 0).agents
     assert len(agents) == watch.AGENTS_LIMIT
     assert [agent.connected for agent in agents].count(True) == 1
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Keeping]:
+    """Return what a session keeps things with, on a real store; ten events make a file."""
+    store, files = opened(tmp_path), EventFiles(tmp_path)
+    files.open()
+    with ThreadPoolExecutor(1) as sql, ThreadPoolExecutor(1) as disk:
+        yield Keeping(
+            config=Config(listen="127.0.0.1:0", state_dir=tmp_path, flush_rows=10),
+            store=store,
+            files=files,
+            hub=Hub(),
+            budget=Budget(1000),
+            claims=Claims(),
+            sql=sql,
+            disk=disk,
+            now_ns=lambda: NOW_NS,
+        )
+    store.close()
+
+
+def test_nothing_is_written_past_what_was_given_up(keeping: Keeping) -> None:
+    """A closing stream gives up what the disk refuses; later events must not make it look durable."""
+    folder = keeping.files.root / "day=2026-09-01" / f"host={KEY.host_id}"
+    # The one file that cannot be written: something that cannot be removed has its temporary name.
+    (folder / ".part-spool-1-10.parquet.tmp").mkdir(parents=True)
+    acknowledged: list[int] = []
+
+    async def acknowledge(through: int) -> None:
+        acknowledged.append(through)
+
+    async def scenario() -> None:
+        keeping.hub.joined(KEY, HELLO)
+        closing = asyncio.Event()
+        closing.set()
+        lane = EventLane(keeping, KEY, durable=0)
+        flusher = asyncio.create_task(lane.flush_until_end(acknowledge, closing))
+        await lane.add(events(1, 10), 900)
+        await lane.add(events(11, 20), 900)
+        lane.end()
+        await flusher
+        await keeping.budget.take(1000)
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+    assert (acknowledged, keeping.files.durable_through(KEY)) == ([], 0)
