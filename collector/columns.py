@@ -2,9 +2,10 @@
 
 A field of `Event` is a column, a message in it is a struct, and each kind of the
 `kind` oneof is one nullable struct, so that a new probe needs no line here.
-Before them stand three columns of the collector's own:
+Before them stand four columns of the collector's own:
 
     host_id         who sent it
+    spool_id        whose sequence it is: with both, `sequence` names an event for ever
     received_at_ns  when, by the collector's clock
     kind            the oneof's field that is set, or null from an agent newer than this collector
 
@@ -25,6 +26,7 @@ import pyarrow as pa
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from collector.names import AgentKey
 from vedette.v1 import event_pb2
 
 _TYPES = {
@@ -51,15 +53,16 @@ def kinds() -> frozenset[str]:
 @cache
 def schema() -> pa.Schema:
     """Return the schema of an event file."""
-    own = [pa.field("host_id", pa.string()), pa.field("received_at_ns", pa.int64()), pa.field("kind", pa.string())]
-    return pa.schema(own + _fields(_EVENT.fields))
+    own = {"host_id": pa.string(), "spool_id": pa.string(), "received_at_ns": pa.int64(), "kind": pa.string()}
+    return pa.schema([pa.field(*item) for item in own.items()] + _fields(_EVENT.fields))
 
 
-def table(events: Sequence[Message], host_id: str, received_at_ns: int) -> pa.Table:
+def table(events: Sequence[Message], key: AgentKey, received_at_ns: int) -> pa.Table:
     """Return `events` as one table."""
     count = len(events)
     own = [
-        pa.repeat(pa.scalar(host_id), count),
+        pa.repeat(pa.scalar(key.host_id), count),
+        pa.repeat(pa.scalar(key.spool_id), count),
         pa.repeat(pa.scalar(received_at_ns, pa.int64()), count),
         pa.array(list(map(_kind_of, events)), pa.string()),
     ]

@@ -70,7 +70,7 @@ class EventFiles:
 
     def write(self, key: AgentKey, run: Run, received_at_ns: int) -> Path:
         """Return the durable file that holds `run`. Raises StateError, and then there is none."""
-        table = columns.table(run.events, key.host_id, received_at_ns)
+        table = columns.table(run.events, key, received_at_ns)
         part = Part(key.spool_id, run.events[0].sequence, run.events[-1].sequence)
         folder = self.root / names.day_folder(run.day) / names.host_folder(key.host_id)
         try:

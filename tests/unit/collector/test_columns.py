@@ -6,11 +6,13 @@ import pyarrow as pa
 import pytest
 
 from collector import columns
+from collector.names import AgentKey
 from tests.unit.collector.made import NOW_NS
 from tests.unit.collector.made import event
 from tests.unit.collector.made import events
 from vedette.v1 import event_pb2
 
+KEY = AgentKey("i-1", "spool")
 SOCKET = event_pb2.Socket(protocol=6, local_address="10.0.0.5", local_port=1, remote_address="192.0.2.1", remote_port=2)
 EXEC = event_pb2.ProcessExec(
     path="/bin/sh",
@@ -22,7 +24,7 @@ EXEC = event_pb2.ProcessExec(
 
 def row(one: event_pb2.Event) -> dict[str, Any]:
     """Return one event the way it comes back from the store."""
-    table = columns.table([one], "i-1", NOW_NS)
+    table = columns.table([one], KEY, NOW_NS)
     table.validate(full=True)
     result: dict[str, Any] = table.to_pylist()[0]
     return result
@@ -77,7 +79,7 @@ def test_kinds_mixed_in_one_file_keep_to_their_rows() -> None:
         event(4, fd_dup=event_pb2.FdDup(socket=SOCKET)),
     ]
 
-    rows = columns.table(mixed, "i-1", NOW_NS).to_pylist()
+    rows = columns.table(mixed, KEY, NOW_NS).to_pylist()
 
     assert [made["process_exit"] for made in rows] == [
         {"exit_code": 1, "signal": None},
@@ -107,9 +109,10 @@ def test_the_greatest_numbers_fit() -> None:
 
 def test_a_table_names_its_sender() -> None:
     """Rows say who sent them and when, without a look at the folder."""
-    table = columns.table(events(1, 2), "i-1", NOW_NS)
+    table = columns.table(events(1, 2), KEY, NOW_NS)
 
     assert table.column("host_id").to_pylist() == ["i-1", "i-1"]
+    assert table.column("spool_id").to_pylist() == ["spool", "spool"]
     assert table.column("received_at_ns").to_pylist() == [NOW_NS, NOW_NS]
     assert table.schema == columns.schema()
     assert isinstance(table, pa.Table)
