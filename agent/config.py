@@ -71,8 +71,8 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     lifecycle_ring_mib: Annotated[
         RingMib, Meta(description="Kernel memory for starts and ends of processes that wait to be read.")
-    ] = 4
-    activity_ring_mib: Annotated[RingMib, Meta(description="The same for everything else.")] = 2
+    ] = 2
+    activity_ring_mib: Annotated[RingMib, Meta(description="The same for everything else.")] = 1
 
 
 class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,7 +86,7 @@ struct file_info {
 };
 
 struct loss {
-	u64 reserved;
+	u64 submitted;
 	u64 failed;
 	u64 truncated;
 	u64 read_error;
@@ -125,32 +125,34 @@ static __always_inline bool is_own_task(struct task_struct *task)
 	return is_own(READ(task, tgid));
 }
 
+static __always_inline void count_failed(u32 slot)
+{
+	struct loss *loss = losses.lookup(&slot);
+	if (loss)
+		__sync_fetch_and_add(&loss->failed, 1);
+}
+
 static __always_inline void *reserve_lifecycle(u32 slot, const u64 size)
 {
 	void *record = lifecycle.ringbuf_reserve(size);
-	struct loss *loss = losses.lookup(&slot);
-	if (loss)
-		__sync_fetch_and_add(record ? &loss->reserved : &loss->failed, 1);
+	if (!record)
+		count_failed(slot);
 	return record;
 }
 
 static __always_inline void *reserve_activity(u32 slot, const u64 size)
 {
 	void *record = activity.ringbuf_reserve(size);
-	struct loss *loss = losses.lookup(&slot);
-	if (loss)
-		__sync_fetch_and_add(record ? &loss->reserved : &loss->failed, 1);
+	if (!record)
+		count_failed(slot);
 	return record;
 }
 
-static __always_inline void count_flags(u32 slot, u32 flags)
+static __always_inline void count_submitted(struct loss *loss, u32 flags)
 {
-	struct loss *loss;
-	if (!(flags & (FLAG_TRUNCATED | FLAG_READ_ERROR)))
-		return;
-	loss = losses.lookup(&slot);
 	if (!loss)
 		return;
+	__sync_fetch_and_add(&loss->submitted, 1);
 	if (flags & FLAG_TRUNCATED)
 		__sync_fetch_and_add(&loss->truncated, 1);
 	if (flags & FLAG_READ_ERROR)
@@ -159,15 +161,20 @@ static __always_inline void count_flags(u32 slot, u32 flags)
 
 static __always_inline void submit_lifecycle(u32 slot, struct record_header *header)
 {
-	count_flags(slot, header->flags);
+	count_submitted(losses.lookup(&slot), header->flags);
 	lifecycle.ringbuf_submit(header, 0);
+}
+
+static __always_inline void discard_lifecycle(struct record_header *header)
+{
+	lifecycle.ringbuf_discard(header, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void submit_activity(u32 slot, struct record_header *header)
 {
 	struct loss *loss = losses.lookup(&slot);
-	bool wake = loss && loss->reserved % WAKE_EVERY == 0;
-	count_flags(slot, header->flags);
+	bool wake = loss && loss->submitted % WAKE_EVERY == 0;
+	count_submitted(loss, header->flags);
 	activity.ringbuf_submit(header, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 

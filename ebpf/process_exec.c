@@ -9,16 +9,23 @@
 // middle of an argument list over 4,096 bytes (head and tail are kept, and how
 // much is missing); LD_* behind more than 512 chunks of environment (flagged).
 
-#define PATH_ROOM 4352 // PATH_MAX (4,096) and one more name
-#define CWD_ROOM 1024
-#define CGROUP_ROOM 768
-#define FILENAME_BYTES 512
-#define ARGS_BYTES 4096
-#define ARGS_HEAD 2560
+// Text goes one piece behind the other, so a limit says where a piece must end,
+// not how long it is. Nearly every exec fits the small record; what does not is
+// built again in the large one, so that the ring holds three times as many.
+#define SMALL_NAMES 1536 // path, cwd and cgroup together
+#define SMALL_FILENAME 256
+#define SMALL_ARGS 1024
+#define SMALL_ENV 768
+#define SMALL_DATA (SMALL_NAMES + SMALL_FILENAME + SMALL_ARGS + SMALL_ENV)
+#define LARGE_NAMES 6400 // PATH_MAX (4,096) and one more name, 1,024 for cwd and for cgroup
+#define LARGE_FILENAME 512
+#define LARGE_ARGS 4096
+#define LARGE_ENV 2048
+#define LARGE_DATA (LARGE_NAMES + LARGE_FILENAME + LARGE_ARGS + LARGE_ENV)
+#define ARGS_HEAD 2560 // of LARGE_ARGS
 #define ARGS_TAIL 1536
 #define ENV_STEPS 512 // chunks looked at: variables, or 512-byte pieces of long ones
 #define ENV_BYTES 512
-#define ENV_ROOM 2048
 
 struct stdio_info {
 	u64 inode;
@@ -42,15 +49,10 @@ struct process_exec_record {
 	u32 args_end;
 	u32 reserved;
 	char comm[16];
-	char data[PATH_ROOM + CWD_ROOM + CGROUP_ROOM + FILENAME_BYTES + ARGS_BYTES + ENV_ROOM];
+	char data[LARGE_DATA];
 };
 
-#define PATH_LIMIT (__builtin_offsetof(struct process_exec_record, data) + PATH_ROOM)
-#define CWD_LIMIT (PATH_LIMIT + CWD_ROOM)
-#define CGROUP_LIMIT (CWD_LIMIT + CGROUP_ROOM)
-#define FILENAME_LIMIT (CGROUP_LIMIT + FILENAME_BYTES)
-#define ARGS_LIMIT (FILENAME_LIMIT + ARGS_BYTES)
-#define ENV_LIMIT (ARGS_LIMIT + ENV_ROOM)
+#define DATA_AT __builtin_offsetof(struct process_exec_record, data)
 
 static __always_inline void fill_stdio(struct stdio_info *info, struct task_struct *task, int fd)
 {
@@ -70,39 +72,44 @@ static __always_inline void fill_stdio(struct stdio_info *info, struct task_stru
 
 // bprm->filename is the kernel's copy of the name the caller gave; for a
 // script bprm->interp has been replaced by the interpreter's.
-static __always_inline void append_filename(struct process_exec_record *record, struct linux_binprm *bprm)
+static __always_inline void append_filename(struct process_exec_record *record, struct linux_binprm *bprm,
+					    const u32 limit, const u32 room)
 {
 	const char *filename = READ(bprm, filename);
 	u32 at = *(volatile u32 *)&record->header.len;
 	record->interpreted = filename != READ(bprm, interp);
-	if (at > FILENAME_LIMIT - FILENAME_BYTES)
+	if (at > limit - room)
 		return;
-	long length = bpf_probe_read_kernel_str((char *)record + at, FILENAME_BYTES, filename);
-	if (length == FILENAME_BYTES)
+	long length = bpf_probe_read_kernel_str((char *)record + at, room, filename);
+	if (length == room)
 		record->header.flags |= FLAG_TRUNCATED;
 	if (length > 0)
 		record->header.len = at + length;
 }
 
-static __always_inline void append_args(struct process_exec_record *record, struct mm_struct *mm)
+static __always_inline void append_args(struct process_exec_record *record, struct mm_struct *mm, const u32 limit,
+					const u32 room)
 {
 	u64 start = READ(mm, arg_start);
 	u64 bytes = READ(mm, arg_end) - start;
 	u32 at = *(volatile u32 *)&record->header.len;
 	long failed;
 	record->args_bytes = bytes;
-	if (at > ARGS_LIMIT - ARGS_BYTES)
+	if (at > limit - room)
 		return;
-	if (bytes < ARGS_BYTES) {
-		bytes &= ARGS_BYTES - 1;
+	if (bytes < room) {
+		bytes &= room - 1;
 		failed = bpf_probe_read_user((char *)record + at, bytes, (void *)start);
-	} else {
-		bytes = ARGS_BYTES;
-		if (record->args_bytes > ARGS_BYTES)
+	} else if (room == LARGE_ARGS) {
+		bytes = room;
+		if (record->args_bytes > room)
 			record->header.flags |= FLAG_TRUNCATED;
 		failed = bpf_probe_read_user((char *)record + at, ARGS_HEAD, (void *)start);
 		failed |= bpf_probe_read_user((char *)record + at + ARGS_HEAD, ARGS_TAIL,
 					      (void *)(start + record->args_bytes - ARGS_TAIL));
+	} else {
+		record->header.flags |= FLAG_TRUNCATED;
+		return;
 	}
 	if (failed)
 		record->header.flags |= FLAG_READ_ERROR;
@@ -118,7 +125,8 @@ static __always_inline bool is_loader_variable(const char *text)
 
 // Read the environment string by string where the next kept one would go, and
 // step over it only when it is LD_PRELOAD or LD_LIBRARY_PATH.
-static __always_inline void append_environment(struct process_exec_record *record, struct mm_struct *mm)
+static __always_inline void append_environment(struct process_exec_record *record, struct mm_struct *mm,
+					       const u32 limit)
 {
 	u64 from = READ(mm, env_start);
 	u64 end = READ(mm, env_end);
@@ -127,7 +135,7 @@ static __always_inline void append_environment(struct process_exec_record *recor
 		u32 at = *(volatile u32 *)&record->header.len;
 		if (from >= end)
 			return;
-		if (at > ENV_LIMIT - ENV_BYTES)
+		if (at > limit - ENV_BYTES)
 			break;
 		char *text = (char *)record + at;
 		long length = bpf_probe_read_user_str(text, ENV_BYTES, (void *)from);
@@ -155,34 +163,59 @@ static __always_inline void fill_parent(struct process_exec_record *record, stru
 	record->parent_started_ns = READ(leader, start_boottime);
 }
 
-static __always_inline void process_exec_body(struct task_struct *task, struct linux_binprm *bprm)
+static __always_inline void fill_text(struct process_exec_record *record, struct task_struct *task,
+				      struct linux_binprm *bprm, const bool large)
 {
-	struct process_exec_record *record;
+	const u32 names = DATA_AT + (large ? LARGE_NAMES : SMALL_NAMES);
+	const u32 filename = names + (large ? LARGE_FILENAME : SMALL_FILENAME);
+	const u32 args = filename + (large ? LARGE_ARGS : SMALL_ARGS);
+	const u32 end = args + (large ? LARGE_ENV : SMALL_ENV);
 	struct file *file = READ(bprm, file);
 	struct fs_struct *fs = READ(task, fs);
 	struct mm_struct *mm = READ(task, mm);
-	record = reserve_lifecycle(SLOT_process_exec, sizeof(*record));
+	append_path(&record->header, names - (large ? 2048 : 768), READ(file, f_path));
+	record->path_end = record->header.len;
+	append_path(&record->header, names - (large ? 1024 : 512), READ(fs, pwd));
+	record->cwd_end = record->header.len;
+	append_cgroup(&record->header, names, task);
+	record->cgroup_end = record->header.len;
+	append_filename(record, bprm, filename, large ? LARGE_FILENAME : SMALL_FILENAME);
+	record->filename_end = record->header.len;
+	append_args(record, mm, args, large ? LARGE_ARGS : SMALL_ARGS);
+	record->args_end = record->header.len;
+	append_environment(record, mm, end);
+}
+
+static __always_inline struct process_exec_record *build(struct task_struct *task, struct linux_binprm *bprm,
+							 const bool large)
+{
+	const u64 size = DATA_AT + (large ? LARGE_DATA : SMALL_DATA);
+	struct process_exec_record *record = reserve_lifecycle(SLOT_process_exec, size);
 	if (!record)
-		return;
-	fill_header(&record->header, KIND_process_exec, __builtin_offsetof(struct process_exec_record, data), task);
-	fill_file(&record->file, file);
+		return 0;
+	fill_header(&record->header, KIND_process_exec, DATA_AT, task);
+	fill_file(&record->file, READ(bprm, file));
 	fill_stdio(&record->stdio[0], task, 0);
 	fill_stdio(&record->stdio[1], task, 1);
 	fill_stdio(&record->stdio[2], task, 2);
 	fill_parent(record, task);
 	record->reserved = 0;
 	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), &task->comm);
-	append_path(&record->header, PATH_LIMIT, READ(file, f_path));
-	record->path_end = record->header.len;
-	append_path(&record->header, CWD_LIMIT, READ(fs, pwd));
-	record->cwd_end = record->header.len;
-	append_cgroup(&record->header, CGROUP_LIMIT, task);
-	record->cgroup_end = record->header.len;
-	append_filename(record, bprm);
-	record->filename_end = record->header.len;
-	append_args(record, mm);
-	record->args_end = record->header.len;
-	append_environment(record, mm);
+	fill_text(record, task, bprm, large);
+	return record;
+}
+
+static __always_inline void process_exec_body(struct task_struct *task, struct linux_binprm *bprm)
+{
+	struct process_exec_record *record = build(task, bprm, false);
+	if (!record)
+		return;
+	if (record->header.flags & FLAG_TRUNCATED) {
+		discard_lifecycle(&record->header);
+		record = build(task, bprm, true);
+		if (!record)
+			return;
+	}
 	submit_lifecycle(SLOT_process_exec, &record->header);
 }
 

@@ -59,7 +59,7 @@ def _rate(status: query_pb2.Status, before: query_pb2.Status | None) -> float:
 
 def _seen(counters: Mapping[str, int]) -> dict[str, int]:
     named = ((name.split("."), total) for name, total in counters.items())
-    seen = {parts[1]: total for parts, total in named if (parts[0], parts[-1]) == ("sensor", "reserved") and total}
+    seen = {parts[1]: total for parts, total in named if (parts[0], parts[-1]) == ("sensor", "submitted") and total}
     return dict(sorted(seen.items(), key=lambda item: -item[1]))
 
 

@@ -17,7 +17,7 @@ from agent.probes.declaration import Lane
 from agent.probes.declaration import Probe
 from agent.probes.layout import Layout
 
-ROOM_BYTES = 4352 + 1024 + 768 + 512 + 4096 + 2048
+ROOM_BYTES = 6400 + 512 + 4096 + 2048  # LARGE_DATA
 ARGS_BYTES, ARGS_HEAD = 4096, 2560
 
 STDIO = Layout(

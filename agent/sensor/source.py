@@ -21,7 +21,7 @@ class Source(Protocol):
         """Return the records that are ready, oldest first; [] after `timeout_s` without any."""
 
     def counters(self) -> dict[str, int]:
-        """Return totals since open: per probe `sensor.<name>.reserved`, `.failed`, `.truncated`, `.read_error`."""
+        """Return totals since open: per probe `sensor.<name>.submitted`, `.failed`, `.truncated`, `.read_error`."""
 
     def close(self) -> None:
         """Detach everything; nothing is left in the kernel."""

@@ -204,8 +204,8 @@ def test_chroot(sensor: Sensed, tmp_path: Path) -> None:
 
 def test_counters_move(sensor: Sensed, tmp_path: Path) -> None:
     """Each record is counted where it is made, so that what is lost behind can be told."""
-    before = sensor.source.counters()["sensor.file_open.reserved"]
+    before = sensor.source.counters()["sensor.file_open.submitted"]
     pid = deeds.python(OPEN_IT, str(tmp_path / "new"), str(os.O_CREAT | os.O_WRONLY))
 
     opened(sensor, pid, tmp_path / "new")
-    assert before < sensor.source.counters()["sensor.file_open.reserved"]
+    assert before < sensor.source.counters()["sensor.file_open.submitted"]

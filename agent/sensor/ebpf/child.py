@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import select
 import socket
@@ -45,16 +46,22 @@ def interpreter_with_bcc(configured: str | None) -> str:
     """Return a Python that can import bcc.  Raises HostUnsupported naming the package to install."""
     candidates = [configured] if configured else [sys.executable, SYSTEM_PYTHON]
     for candidate in candidates:
-        probe = [candidate, "-I", "-c", "import importlib.util, sys; sys.exit(not importlib.util.find_spec('bcc'))"]
-        try:
-            if subprocess.run(probe, check=False, capture_output=True, timeout=LOAD_TIMEOUT_S).returncode == 0:
-                return candidate
-        except OSError:
-            continue
+        if _has_bcc(candidate):
+            return candidate
     raise HostUnsupported(
         f"bcc for Python was not found ({', '.join(candidates)}): install python3-bpfcc (Debian, Ubuntu) or "
         "bcc (Amazon Linux, Fedora), or name another interpreter in [sensor] python"
     )
+
+
+def _has_bcc(python: str) -> bool:
+    if python == sys.executable:
+        return importlib.util.find_spec("bcc") is not None
+    question = [python, "-I", "-c", "import importlib.util, sys; sys.exit(not importlib.util.find_spec('bcc'))"]
+    try:
+        return subprocess.run(question, check=False, capture_output=True, timeout=LOAD_TIMEOUT_S).returncode == 0
+    except OSError:
+        return False
 
 
 def request(probes: tuple[Probe, ...], lifecycle_pages: int, activity_pages: int) -> dict[str, Any]:

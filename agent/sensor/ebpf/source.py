@@ -27,13 +27,13 @@ from agent.probes.declaration import Probe
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import ring
 
-LIFECYCLE_BYTES = 4 << 20  # 390 of the longest record (process_exec, 12.5 KiB reserved each)
-ACTIVITY_BYTES = 2 << 20  # 1,300 of the longest (file_open, 1.6 KiB)
+LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
+ACTIVITY_BYTES = 1 << 20  # 640 of the longest record (file_open, 1.6 KiB)
 QUEUE_BYTES = 8 << 20  # records are copied at their true length here, an exec in about 1 KiB
 ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
 HELD_PERIOD_S = 0.005
-_LOSSES = ("reserved", "failed", "truncated", "read_error")
+_LOSSES = ("submitted", "failed", "truncated", "read_error")
 _TIME_BYTES = slice(0, 8)  # record_header.time_ns
 
 
