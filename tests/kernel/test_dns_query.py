@@ -107,6 +107,11 @@ WAYS = {
     "datagram": ("udp()", "s.sendto(message('Way.Test'), (HERE, 53))", (17, "127.0.0.1")),
     "connected datagram": ("udp()", "s.connect((HERE, 53)); s.send(message('way.test'))", (17, "127.0.0.1")),
     "the stub resolver of systemd": ("udp()", "s.sendto(message('way.test'), ('127.0.0.53', 53))", (17, "127.0.0.53")),
+    "datagram with IP options": (
+        "udp(); s.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, bytes([1, 1, 1, 1]))",
+        "s.sendto(message('way.test'), (HERE, 53))",
+        (17, "127.0.0.1"),
+    ),
     "datagram, v6": ("udp(socket.AF_INET6)", "s.sendto(message('way.test'), (HERE6, 53))", (17, "::1")),
     "connected, v6": (
         "udp(socket.AF_INET6)",
@@ -128,7 +133,7 @@ WAYS = {
         "s.connect((HERE6, 53)); s.sendall(sized(message('way.test')))",
         (6, "::1"),
     ),
-    "TCP, with options and two buffers": (
+    "TCP, from two buffers": (
         "tcp(); keep = server()",
         "s.connect((HERE, 53)); s.sendmsg([sized(message('way.test'))[:2], message('way.test')])",
         (6, "127.0.0.1"),
@@ -310,6 +315,10 @@ keep = server(port=5300)
     "asks",
     [
         pytest.param("udp().sendto(message('moved.test'), (HERE, 53))", id="datagram"),
+        pytest.param(
+            "s = udp(); s.sendto(b'x', (HERE, 54)); s.sendto(message('moved.test'), (HERE, 53))",
+            id="a socket that sends elsewhere, too",
+        ),
         pytest.param("s = udp(); s.connect((HERE, 53)); s.send(message('moved.test'))", id="connected"),
         pytest.param("s = tcp(); s.connect((HERE, 53)); s.sendall(sized(message('moved.test')))", id="TCP"),
     ],
