@@ -22,15 +22,18 @@ import msgspec
 from agent import probes
 from agent.counters import Counters
 from agent.decode import Decoder
+from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import FdDup
 from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
+from agent.model import NetConnect
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
 from agent.sensor.ebpf.source import EbpfSource
+from tests.kernel import networks
 from tests.kernel import races
 
 HERE = Path(__file__).parent
@@ -60,6 +63,21 @@ for number in spread(400):
     libc.close(libc.memfd_create(b"raced", 1))
 stop(pid)
 """
+ASK_BY_TCP = """
+keep = server(socket.AF_INET6)
+s = tcp(socket.AF_INET6)
+s.connect((HERE6, 53))
+s.sendall(sized(message("example.test", type_raw=28)))
+"""
+ASK_AS_CHILD = """
+s = tcp()
+keep = server()
+s.connect((HERE, 53))
+if not os.fork():
+    s.sendall(sized(message("inherited.test")))
+    os._exit(0)
+os.wait()
+"""
 
 
 class Deed(NamedTuple):
@@ -73,6 +91,16 @@ class Deed(NamedTuple):
 def raced(event: Event) -> bool:
     """Return whether the descriptor was found empty."""
     return "fd_raced" in event.flags
+
+
+def is_unsure(event: Event) -> bool:
+    """Return whether the asker was inferred."""
+    return "owner_unsure" in event.flags
+
+
+def on_a_network(code: str) -> tuple[str, ...]:
+    """Return the command that runs `code` in a network namespace of its own, with lo up."""
+    return ("/usr/bin/unshare", "--net", *PYTHON, networks.PROLOGUE + networks.ASKING + "lo_up()\n" + code)
 
 
 def names(text: str) -> Callable[[Event], bool]:
@@ -103,6 +131,16 @@ DEEDS: dict[str, Deed] = {
     "memfd_create-raced": Deed(MemfdCreate, (*PYTHON, races.PRELUDE + RACED_MEMFD), raced),
     "fd_dup": Deed(FdDup, (*PYTHON, CONNECTED.format(address=("127.0.0.1", 0), family="AF_INET"))),
     "fd_dup-ipv6": Deed(FdDup, (*PYTHON, CONNECTED.format(address=("::1", 0), family="AF_INET6"))),
+    "net_connect": Deed(NetConnect, on_a_network("tcp().connect_ex((HERE, 443))")),
+    "net_connect-ipv6": Deed(NetConnect, on_a_network("tcp(socket.AF_INET6).connect_ex((HERE6, 443))")),
+    "net_connect-mapped": Deed(NetConnect, on_a_network("udp(socket.AF_INET6).connect(('::ffff:127.0.0.1', 443))")),
+    "net_connect-datagram": Deed(NetConnect, on_a_network("udp().sendto(b'x', (HERE, 514))")),
+    "dns_query": Deed(DnsQuery, on_a_network("udp().sendto(message('Pool.Example.test'), (HERE, 53))")),
+    "dns_query-tcp_ipv6": Deed(DnsQuery, on_a_network(ASK_BY_TCP)),
+    "dns_query-bytes": Deed(
+        DnsQuery, on_a_network(r"udp().sendto(message([b'\0.\xff', b'x' * 63], type_raw=16), (HERE, 53))")
+    ),
+    "dns_query-inherited": Deed(DnsQuery, on_a_network(ASK_AS_CHILD), is_unsure),
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
 }
 

@@ -32,6 +32,25 @@ def tcp(family=socket.AF_INET):
     return socket.socket(family, socket.SOCK_STREAM)
 """
 
+ASKING = """
+def wire(name):
+    labels = name if isinstance(name, list) else name.encode().split(b".")
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\\0"
+
+def message(name, type_raw=1, number=0x1234, flags=0x0100):
+    return struct.pack("!6H", number, flags, 1, 0, 0, 0) + wire(name) + struct.pack("!HH", type_raw, 1)
+
+def sized(data):
+    return struct.pack("!H", len(data)) + data
+
+def server(family=socket.AF_INET, port=53):
+    s = tcp(family)
+    s.bind((HERE6 if family == socket.AF_INET6 else HERE, port))
+    s.listen()
+    return s
+"""
+"""What a child that asks DNS, or answers, makes its messages with: a name is text, or a list of labels in bytes."""
+
 
 class Deed(NamedTuple):
     """What a child did: the pid it had, and what it told about it."""

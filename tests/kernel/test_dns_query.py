@@ -23,30 +23,10 @@ from tests.kernel.conftest import Sensed
 from tests.kernel.networks import Deed
 
 END = "at-the-end.test"
-TOOLS = """
-def wire(name):
-    labels = name if isinstance(name, list) else name.encode().split(b".")
-    return b"".join(bytes([len(label)]) + label for label in labels) + b"\\0"
-
-def message(name, type_raw=1, number=0x1234, flags=0x0100):
-    return struct.pack("!6H", number, flags, 1, 0, 0, 0) + wire(name) + struct.pack("!HH", type_raw, 1)
-
-def sized(data):
-    return struct.pack("!H", len(data)) + data
-
-def server(family=socket.AF_INET, port=53):
-    s = tcp(family)
-    s.bind((HERE6 if family == socket.AF_INET6 else HERE, port))
-    s.listen()
-    return s
-
-def end():
-    udp().sendto(message("at-the-end.test"), (HERE, 53))
-"""
 
 
 def alone(code: str) -> Deed:
-    return networks.alone(f"{TOOLS}{code}\nend()\n")
+    return networks.alone(f"{networks.ASKING}{code}\nudp().sendto(message('{END}'), (HERE, 53))\n")
 
 
 def events_of(sensor: Sensed, deed: Deed) -> list[DnsQuery]:
