@@ -47,11 +47,11 @@ def connected(
 @pytest.mark.parametrize(
     "deed",
     [
-        pytest.param("libc.dup2(os.open('/dev/null', os.O_RDONLY), 0)", id="a device"),
-        pytest.param("libc.dup2(os.pipe()[0], 0)", id="a pipe"),
-        pytest.param("libc.dup2(socket.socketpair()[0].fileno(), 0)", id="a socket of this host"),
-        pytest.param("libc.dup2(old, 9)", id="a descriptor that no shell listens to"),
-        pytest.param("os.dup(old)", id="any free descriptor"),
+        pytest.param("assert libc.dup2(os.open('/dev/null', os.O_RDONLY), 0) == 0", id="a device"),
+        pytest.param("assert libc.dup2(os.pipe()[0], 0) == 0", id="a pipe"),
+        pytest.param("a, b = socket.socketpair(); assert libc.dup2(a.fileno(), 0) == 0", id="a socket of this host"),
+        pytest.param("assert libc.dup2(old, 9) == 9", id="a descriptor that no shell listens to"),
+        pytest.param("assert libc.dup(old) > 2", id="any free descriptor"),
         pytest.param("assert libc.fcntl(old, fcntl.F_GETFL) == 2", id="fcntl that answers 2"),
         pytest.param("assert libc.dup2(99, 0) == -1", id="refused"),
         pytest.param("os.close(0); s = socket.socket(); assert libc.dup2(0, 0) == 0", id="onto itself"),
@@ -59,11 +59,13 @@ def connected(
 )
 def test_not_told(sensor: Sensed, deed: str) -> None:
     """Only an internet socket that arrives on descriptor 0, 1 or 2 is told."""
+    malformed = sensor.counters.get("decode.malformed")
     with listener() as port:
         pid = connected(f"{deed}\nlibc.dup2(old, 2)", port)
 
     assert 2 == sensor.of_pid(FdDup, pid).new_fd
     assert 1 == len(sensor.all(FdDup, lambda event: event.tgid == pid))
+    assert malformed == sensor.counters.get("decode.malformed")
 
 
 @pytest.mark.parametrize("target", [0, 1, 2])

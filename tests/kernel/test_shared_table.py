@@ -43,6 +43,7 @@ stop(pid)
     [
         pytest.param(os.O_RDONLY, [], id="to read"),
         pytest.param(os.O_RDONLY | os.O_CREAT, [], id="to read, create if missing, but it is there"),
+        pytest.param(os.O_PATH | os.O_RDWR, [], id="a mere handle"),
         pytest.param(os.O_WRONLY, [("shared", ("user_memory", "fd_shared"), "./shared")], id="to write"),
     ],
 )
