@@ -14,12 +14,18 @@ _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM, SIGINT and SIGHUP set; a second one of them ends the process as it always would."""
+    """Return an event that SIGTERM, SIGINT and SIGHUP set.
+
+    A second SIGINT, from somebody impatient, interrupts as it always would; a
+    second SIGTERM does not, since the kernel sends one for each thread of a
+    supervisor that is killed.
+    """
     stop = threading.Event()
 
     def told(number: int, _frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, told)

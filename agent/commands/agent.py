@@ -39,7 +39,7 @@ from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from agent.terminal import log_to_stderr
 
-FAREWELL_S = 5.0  # to bring what is spooled to the collector; what does not go stays in the spool
+FAREWELL_S = 3.0  # to bring a connected collector what is spooled; what does not go stays in the spool
 
 _log = logging.getLogger("vedette.agent")
 
@@ -121,7 +121,7 @@ class _Agent:
             closing.callback(enricher.close)
             enricher.seed()
             delivery = Delivery(spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses)
-            closing.callback(delivery.close, FAREWELL_S)
+            closing.callback(_part, delivery)
             delivery.start()
             decoder = Decoder(wanted, counters, boot_at_ns())
             health = _Health(source, delivery, counters, settings.health_interval_s)
@@ -183,6 +183,11 @@ class _Health:
         for name, total in self._source.counters().items():
             self._counters.set(name, total)
         self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss)
+
+
+def _part(delivery: Delivery) -> None:
+    """Close the delivery, without waiting for a collector that is not there."""
+    delivery.close(FAREWELL_S if delivery.state == "connected" else 0.0)
 
 
 def _tell(statuses: tuple[ProbeStatus, ...], classifier: Classifier) -> None:
