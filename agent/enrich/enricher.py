@@ -98,7 +98,7 @@ class Enricher:
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)
-        if process is not None:
+        if process is not None and "fd_raced" not in event.flags:  # the file may be a decoy
             self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
         return process
 

@@ -7,6 +7,7 @@ checked against the bytes that are there, whoever wrote them.
 from __future__ import annotations
 
 import ipaddress
+import sys
 import zlib
 
 from agent.errors import MalformedRecord
@@ -59,7 +60,10 @@ FILE = Layout(
     ("reserved", "I"),
 )
 
-# Bit positions of FLAG_* in ebpf/prelude.c, in order.
+# Bit positions of FLAG_* in ebpf/prelude.c, in order: text was cut; a name came from
+# the caller's memory; the descriptor table was shared with another task; the
+# descriptor no longer named what the call made; memory could not be read; the
+# process is the likeliest, not the certain, owner of the socket.
 FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure")
 _UPPER = {1: False, 2: True}  # UPPER_NO, UPPER_YES; anything else is unknown
 
@@ -87,8 +91,8 @@ def text(raw: bytes) -> str:
 
 
 def c_string(raw: bytes) -> str:
-    """Return what stands before the first NUL, or all of it."""
-    return text(raw.split(b"\0", 1)[0])
+    """Return what stands before the first NUL, or all of it; interned, see path()."""
+    return sys.intern(text(raw.split(b"\0", 1)[0]))
 
 
 def section(record: bytes, start: int, end: int) -> bytes:
@@ -102,12 +106,13 @@ def path(names: bytes) -> str:
     """Return the path that leaf-first, NUL-terminated `names` spell.
 
     An empty last name says that the root's end is missing: the path then begins
-    with an ellipsis, so that a part is never taken for the whole.
+    with an ellipsis, so that a part is never taken for the whole.  Interned: the
+    same few hundred come again and again, and the tables downstream keep them.
     """
     parts = names.split(b"\0")[:-1]
     cut = bool(parts) and not parts[-1]
     joined = "/".join(text(part) for part in reversed(parts[:-1] if cut else parts))
-    return f"…/{joined}" if cut else f"/{joined}"
+    return sys.intern(f"…/{joined}" if cut else f"/{joined}")
 
 
 def address(family: int, raw: bytes) -> str:

@@ -86,6 +86,20 @@ def test_missing_tracepoint_says_so() -> None:
     assert status["process_fork"]["attached"]
 
 
+def test_optional_hook_that_the_verifier_refuses() -> None:
+    """Optional means that a kernel may lack the hook, not that a broken program passes unnoticed."""
+    request = wanted("process_exit")
+    probe = probe_in(request, "process_exit")
+    probe["text"] += "\nint wild(void *ctx) { return ((volatile int *)0)[7]; }\n"
+    hook = {"function": "wild", "kind": "tracepoint", "target": "syscalls:sys_exit_openat", "optional": True}
+    probe["lanes"][0]["hooks"].append(hook)
+    refused = loaded(request)["process_exit"]
+    hook["target"] = "syscalls:sys_exit_of_no_kernel"
+    passed = loaded(request)["process_exit"]
+
+    assert (False, True) == (refused["attached"], passed["attached"])
+
+
 def test_nothing_is_left_attached() -> None:
     """With the descriptors closed, no program of ours is in the kernel."""
     _answer, fds = child.load(PYTHON, wanted("process_exit", "net_connect"))

@@ -45,6 +45,10 @@ class AttachError(Exception):
     """A hook cannot be attached here; the text says why."""
 
 
+class AbsentError(AttachError):
+    """This kernel does not have what the hook goes to."""
+
+
 def private_mounts() -> None:
     """See to it that tracefs and cgroup2 can be reached, without the host seeing a mount."""
     if _libc.unshare(_CLONE_NEWNS) == 0:
@@ -75,7 +79,7 @@ def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, int]]:  # bcc h
     """
     try:
         return [_ATTACHERS[wanted["kind"]](module, wanted["function"], wanted["target"])]
-    except AttachError:
+    except AbsentError:
         if wanted["optional"]:
             return []
         raise
@@ -107,7 +111,7 @@ def _tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:
     try:
         number = int(path.read_text(encoding="ascii"))
     except OSError as error:
-        raise AttachError(f"tracepoint {target} is not there ({error.strerror})") from error
+        raise AbsentError(f"tracepoint {target} is not there ({error.strerror})") from error
     program = _load(module, function, _PROG_TRACEPOINT)
     return program, _perf_event(number, program, target)
 

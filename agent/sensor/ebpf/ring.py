@@ -57,9 +57,9 @@ class Ring:
 
     def drain(self) -> tuple[list[bytes], bool]:
         """Return the records that are complete, and whether the ring was emptied."""
-        self._records = []
         self._library.bpf_consume_ringbuf(self._ring)
-        return self._records, len(self._records) < self._round_records
+        records, self._records = self._records, []
+        return records, len(records) < self._round_records
 
     def close(self) -> None:
         """Unmap; the records not read are gone with the ring."""

@@ -86,6 +86,16 @@ def test_an_unwritten_program_has_no_writer(enricher: Enricher) -> None:
     assert enricher.enrich(executed(6, 2, inode=77, device=2)).writer is None
 
 
+def test_a_raced_open_accuses_nobody(enricher: Enricher) -> None:
+    """When the descriptor may have been swapped for a decoy, the opener is not called the decoy's writer."""
+    enricher.enrich(executed(5, 1))
+    enricher.enrich(opened(5, 1, inode=77, flags=("fd_shared", "fd_raced")))
+    enricher.enrich(opened(5, 1, inode=78, flags=("fd_shared",)))
+
+    assert enricher.enrich(executed(6, 2, inode=77)).writer is None
+    assert enricher.enrich(executed(6, 2, inode=78)).writer is not None
+
+
 def test_sockets_that_connected_out_are_told_from_others(enricher: Enricher) -> None:
     """A shell on a socket that connected out differs from one that a server accepted."""
     enricher.enrich(executed(5, 1))
