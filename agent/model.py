@@ -88,9 +88,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     result: int
     """What the system call returned; 0 where the hook has no result."""
     flags: tuple[str, ...] = ()
-    """How far the record can be trusted: `truncated`, `user_memory`, `fd_shared`, `fd_raced`, `read_error`, `owner_unsure`.
-
-    agent/probes/header.py says what each means."""
+    """How far the record can be trusted: `truncated`, `user_memory`, `fd_shared`, `fd_raced`, `read_error`,
+    `owner_unsure`; agent/probes/header.py says what each means."""
 
     @property
     def actor(self) -> ProcessKey:
