@@ -115,12 +115,15 @@ class LiveView:
         line = Text()
         line.append(f"{tally.attached} of {self._probes} probes", style="green" if whole else "bold yellow")
         line.append(f"   {tally.events_per_s:,.0f} events/s   {len(self._findings):,} findings")
-        line.append(f"   agent {tally.resident_bytes / _MIB:.0f} MB   ")
-        line.append(f"lost: {lost(tally.losses)}", style="bold red" if tally.losses else "green")
+        line.append(f"   agent {tally.resident_bytes / _MIB:.0f} MB")
+        losses = f"lost: {lost(tally.losses)}"
+        if not tally.losses:
+            line.append(f"   {losses}", style="green")
         line.truncate(columns, overflow="ellipsis")
+        alarm = [Text(cut(losses, columns), style="bold red")] if tally.losses else []
         seen = "   ".join(f"{kind} {count:,}".replace(" ", "\N{NO-BREAK SPACE}") for kind, count in tally.seen.items())
         wrapped = textwrap.wrap(f"seen: {seen or 'nothing yet'}", columns, max_lines=SEEN_LINES, placeholder=" …")
-        return [line, *(Text(one, style="dim") for one in wrapped)]
+        return [line, *alarm, *(Text(one, style="dim") for one in wrapped)]
 
     def _body(self, columns: int, room: int) -> list[Text]:
         """Return the findings that fit, newest first: the first ones whole, the older ones in a line each."""

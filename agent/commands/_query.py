@@ -6,6 +6,7 @@ Blind to: what the collector has taken and not yet written, at most a second of 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -19,10 +20,16 @@ from agent.errors import PeerError
 from vedette.v1 import query_pb2
 from vedette.v1 import query_pb2_grpc
 
-DIAL_S = 5.0  # a collector that is there answers at once; one that is not should not look like one that hangs
-_OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+_OPTIONS = (
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # also how long a connection may take; gRPC's own 20 s look like a hang
+    ("grpc.use_local_subchannel_pool", 1),  # else a new dial inherits the back-off of the last channel
+)
+_PLAIN_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))  # $http_proxy would take plain text off this host
+_NO_ANSWER = "failed to connect to all addresses"  # gRPC's words, followed by what each address said
+_HANDSHAKE = "handshake"  # somebody answers, and one end does not accept the other's certificate
 _REASON_CHARS = 300  # the collector's words are cut to a line
-_Message = TypeVar("_Message")
+_Question = TypeVar("_Question")
+_Answer = TypeVar("_Answer")
 
 
 class CollectorUnreachable(CollectorError):
@@ -51,22 +58,19 @@ class Query:
 
     def findings(self, query: query_pb2.FindingQuery) -> Iterator[bytes]:
         """Yield findings as JSON documents, last seen last.  Raises CollectorError, as the others do."""
-        yield from (row.json for row in self._read(self._stub.Findings(query)))
+        yield from (row.json for row in self._read(self._stub.Findings, query))
 
     def events(self, query: query_pb2.EventQuery) -> Iterator[bytes]:
         """Yield events as JSON documents, in order of time."""
-        yield from (row.json for row in self._read(self._stub.Events(query)))
+        yield from (row.json for row in self._read(self._stub.Events, query))
 
     def watch(self) -> Iterator[query_pb2.Update]:
         """Yield findings as they arrive, and a status a second, until hung up."""
-        yield from self._read(self._stub.Watch(query_pb2.WatchRequest()))
+        yield from self._read(self._stub.Watch, query_pb2.WatchRequest())
 
-    def _read(self, stream: Iterator[_Message]) -> Iterator[_Message]:
+    def _read(self, call: Callable[[_Question], Iterator[_Answer]], question: _Question) -> Iterator[_Answer]:
         try:
-            grpc.channel_ready_future(self._channel).result(DIAL_S)
-            yield from stream
-        except grpc.FutureTimeoutError as exc:
-            raise CollectorUnreachable(f"no collector answers at {self._target.address}") from exc
+            yield from call(question)
         except (grpc.RpcError, ValueError) as exc:  # ValueError: the channel was closed under us
             raise self._translated(exc) from exc
 
@@ -74,6 +78,8 @@ class Query:
         if not isinstance(error, grpc.Call):
             return CollectorUnreachable(f"collector {self._target.address}: {error}"[:_REASON_CHARS])
         code, details = error.code(), error.details() or ""
+        if code is grpc.StatusCode.UNAVAILABLE and _NO_ANSWER in details and _HANDSHAKE not in details.lower():
+            return CollectorUnreachable(f"no collector answers at {self._target.address}")
         family = CollectorUnreachable if code is grpc.StatusCode.UNAVAILABLE else CollectorError
         return family(f"collector {self._target.address}: {details or code.name}"[:_REASON_CHARS])
 
@@ -82,7 +88,7 @@ def _channel(target: Target) -> grpc.Channel:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on standard error would repeat ours
     credentials = target.credentials()
     if credentials is None:
-        return grpc.insecure_channel(target.uri, options=_OPTIONS)
+        return grpc.insecure_channel(target.uri, options=_PLAIN_OPTIONS)
     ca, cert, key = credentials
     secret = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-    return grpc.secure_channel(target.uri, secret)
+    return grpc.secure_channel(target.uri, secret, options=_OPTIONS)

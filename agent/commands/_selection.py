@@ -165,6 +165,8 @@ def _stored(what: str, state_dir: Path, filters: dict[str, Any]) -> Iterator[dic
     from collector import query  # noqa: PLC0415  150 MB of engines that asking over the network does not need
     from collector.errors import CollectorFault  # noqa: PLC0415  as above
 
+    if not state_dir.is_dir():
+        raise StateError(f"{state_dir}: no such directory; --state-dir says where a collector keeps its state")
     read = query.findings if what == "findings" else query.events
     try:
         yield from read(state_dir, query.Filters(**filters))

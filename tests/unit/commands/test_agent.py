@@ -1,0 +1,75 @@
+"""What `vedette agent` makes of its settings, before it touches the host."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent import cli
+from agent import probes
+from agent.commands.agent import wanted_probes
+from agent.config import parse
+from agent.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+PROBES = [probe.name for probe in probes.load()]
+
+
+def test_all_probes_are_wanted_unless_said_otherwise() -> None:
+    """An empty file watches everything."""
+    assert PROBES == [probe.name for probe in wanted_probes(parse("", "f"))]
+
+
+def test_a_list_of_probes_is_what_is_attached() -> None:
+    """An operator may leave probes out; a name said twice is one."""
+    settings = parse("[sensor]\nprobes = ['process_exit', 'process_exec', 'process_exec']", "f")
+
+    assert ["process_exec", "process_exit"] == [probe.name for probe in wanted_probes(settings)]
+
+
+def test_a_probe_that_there_is_not_gets_the_near_ones() -> None:
+    """A slip in a name does not leave a hole."""
+    with pytest.raises(ConfigError, match="no such probe: 'proces_exec'; near: process_exec"):
+        wanted_probes(parse("[sensor]\nprobes = ['proces_exec']", "f"))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[sensor]\nprobes = ['x_y']", "no such probe: 'x_y'"),
+        ("[collector]\naddress = 'nowhere'", "collector address 'nowhere': expected HOST:PORT"),
+        ("[collector]\naddress = '192.0.2.1:1'", "collector address 192.0.2.1:1: mutual TLS needs"),
+        ("[collector]\naddress = '192.0.2.1:1'\nca_file = '/x'", "collector address 192.0.2.1:1: mutual TLS needs"),
+        ("[collector]\ncert = 1", "unknown key collector.cert; did you mean cert_file?"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, complaint: str
+) -> None:
+    """Whatever is wrong in the file, the line names the file and the agent does not start."""
+    path = tmp_path / "agent.toml"
+    path.write_text(text)
+
+    status = cli.main(["agent", "--config", str(path)])
+
+    out, err = capsys.readouterr()
+    assert (2, "", 1) == (status, out, err.count("\n"))
+    assert re.match(rf"vedette: {re.escape(str(path))}(:\d+)?: {re.escape(complaint)}", err)
+
+
+def test_an_agent_that_may_not_watch_says_so(tmp_path: Path) -> None:
+    """Without root the agent ends with what to do, whatever its settings are."""
+    path = tmp_path / "agent.toml"
+    path.write_text(f'state_dir = "{tmp_path}/state"\nlock_file = "{tmp_path}/lock"\n')
+    tmp_path.chmod(0o777)
+    command = [sys.executable, "-m", "agent", "agent", "--config", str(path)]
+    unmapped = ["unshare", "--user"] if os.geteuid() == 0 else []
+
+    done = subprocess.run([*unmapped, *command], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert (2, "vedette: eBPF probes need root: run it with sudo\n") == (done.returncode, done.stderr)
