@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 import tempfile
 import traceback
@@ -108,7 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        _forget_output()
         return EXIT_NO_READER
     except AgentBug as exc:
         return _confess(exc)
@@ -145,10 +143,3 @@ def _keep_traceback(exc: Exception) -> str:
         traceback.print_exception(exc)
         return f"the lines above ({full.strerror})"
     return kept.name
-
-
-def _forget_output() -> None:
-    """Point standard output away from the closed pipe, so that the interpreter does not complain about it at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
