@@ -54,7 +54,7 @@ def attached_ids() -> set[int]:
     """Return the ids of the programs at the root of cgroup2, as bpftool sees them."""
     look = "mount -t cgroup2 none /mnt && bpftool --json cgroup show /mnt"
     shown = subprocess.run(["/usr/bin/unshare", "--mount", "/bin/sh", "-c", look], check=True, capture_output=True)
-    return {program["id"] for program in json.loads(shown.stdout or "[]")}
+    return {program["id"] for program in json.loads(shown.stdout.strip() or b"[]")}
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
