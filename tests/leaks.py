@@ -1,7 +1,7 @@
 """What tests left behind in the kernel: processes, BPF programs, cgroup attachments, mounts, namespaces, cgroups.
 
 A machine may run other things meanwhile, another session of these tests among them.  Processes are told apart by
-a mark that this session puts into its environment and every child inherits; BPF programs by the process that
+a mark that the run of tests puts into its environment and every child inherits; BPF programs by the process that
 holds them.  What nobody holds is blamed on us, unless a stranger was at the same kind of thing while we ran: a
 process without our mark that holds a new BPF program, or one with the mark of another session.
 """
@@ -36,7 +36,7 @@ class Remains(NamedTuple):
 
 
 def mark_session() -> bytes:
-    """Mark this session, and every child that it will start; return the mark as it stands in /proc."""
+    """Mark this run of tests, and every child that it will start; return the mark as it stands in /proc."""
     os.environ[MARK] = uuid.uuid4().hex
     return f"{MARK}={os.environ[MARK]}".encode()
 
