@@ -24,6 +24,7 @@ import click
 from agent.errors import AgentBug
 from agent.errors import VedetteError
 from agent.terminal import escape
+from agent.version import VERSION
 
 EXIT_REFUSED = 2  # as click and most of Unix have it for wrong usage
 EXIT_BUG = 3
@@ -80,7 +81,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="vedette", message="%(prog)s %(version)s")
+@click.version_option(VERSION, message="%(prog)s %(version)s")
 @click.pass_context
 def vedette(ctx: click.Context) -> None:
     """Watch Linux hosts from the kernel and name what is seen in GuardDuty's vocabulary.

@@ -142,7 +142,6 @@ class Pipeline:
             surroundings = self._stages.enrich.enrich(event)
             self._send_event(event, surroundings)
             for finding in self._stages.classify.classify(event, surroundings):
-                self._counters.add("classify.findings")
                 self._wait(finding.process, finding, None, surroundings)
         except Exception:  # noqa: BLE001  # one of the two boundaries: an event of ours that fails ends nothing
             self._counters.add("pipeline.errors")

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.model": (),
     "agent.errors": (),
     "agent.counters": (),
+    "agent.version": (),
     # The stages know the nouns and their own declarations, never a neighbour.
     "agent.probes": ("agent.model", "agent.errors"),
     "agent.sensor": ("agent.probes", "agent.model", "agent.counters", "agent.errors"),
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.intel": ("agent.model", "agent.counters", "agent.errors"),
     "agent.findings": ("agent.model", "agent.intel", "agent.counters", "agent.errors"),
     "agent.classify": ("agent.findings", "agent.intel", "agent.model", "agent.counters", "agent.errors"),
-    "agent.deliver": ("agent.model", "agent.counters", "agent.errors", "vedette"),
+    "agent.deliver": ("agent.model", "agent.counters", "agent.errors", "agent.version", "vedette"),
     "agent.simulate": ("agent.model", "agent.errors"),
     # Stages arrive at the pipeline as arguments.
     "agent.pipeline": ("agent.model", "agent.counters", "agent.errors"),

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -34,6 +33,7 @@ from agent.model import ProbeStatus
 from agent.model import Process
 from agent.model import Surroundings
 from agent.model import facts
+from agent.version import VERSION
 from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
@@ -117,7 +117,7 @@ class Encoder:
         """Return the AgentMessage that opens a stream."""
         fields = {
             "host": {name: getattr(host, name) for name in ingest_pb2.Host.DESCRIPTOR.fields_by_name},
-            "agent_version": _version(),
+            "agent_version": VERSION,
             "spool_id": spool_id,
             "probes": [probe.name for probe in probes if probe.attached],
         }
@@ -206,14 +206,6 @@ def _descriptor(message: type[Message]) -> Descriptor:
 
 def _is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-def _version() -> str:
-    """Return the version of the installed distribution."""
-    try:
-        return metadata.version("vedette")
-    except metadata.PackageNotFoundError:
-        return "unknown"  # run from a tree that was never installed
 
 
 def _actor(event: Event, surroundings: Surroundings, sha256: str | None) -> Fields:
