@@ -1,0 +1,72 @@
+"""Decoding: a record is hostile input, and a bad one is a number."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import probes
+from agent.counters import Counters
+from agent.decode import Decoder
+from agent.model import ProcessExit
+from agent.probes import process_exit
+from agent.probes.header import HEADER
+from tests.unit.probes.records import packed
+from tests.unit.probes.records import record
+
+WALL_NS = 1_700_000_000_000_000_000
+
+
+def with_field(raw: bytes, name: str, value: int) -> bytes:
+    """Return `raw` with one 32-bit field of its header changed."""
+    at = HEADER.offset(name)
+    return raw[:at] + struct.pack("=I", value) + raw[at + 4 :]
+
+
+GOOD = record(process_exit.PROBE, exit_code=0x700)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(GOOD[:40], id="half a header"),
+        pytest.param(GOOD[:-1], id="a byte short"),
+        pytest.param(GOOD + b"\0", id="a byte long"),
+        pytest.param(with_field(GOOD[:-8], "len", len(GOOD) - 8), id="agrees with itself, but lacks a field"),
+        pytest.param(with_field(GOOD, "len", 0xFFFFFFFF), id="claims 4 GiB"),
+        pytest.param(with_field(GOOD, "kind", 1), id="of no probe"),
+        pytest.param(with_field(GOOD, "flags", 1 << 31), id="unknown flag"),
+    ],
+)
+def test_bad_record_is_counted(raw: bytes) -> None:
+    """A record that does not fit is counted as malformed and nothing else happens."""
+    counters = Counters()
+
+    assert Decoder(probes.load(), counters, WALL_NS)(raw) is None
+    assert (1, 0) == (counters.get("decode.malformed"), counters.get("decode.events"))
+
+
+def test_good_record_is_an_event() -> None:
+    """A good record is an event with the time of both clocks, and is counted."""
+    counters = Counters()
+    header = packed(HEADER, kind=HEADER.unpack(GOOD).kind, len=len(GOOD), time_ns=5, tgid=7, flags=1)
+    event = Decoder(probes.load(), counters, WALL_NS)(header + GOOD[HEADER.size :])
+
+    assert isinstance(event, ProcessExit)
+    assert (7, None) == (event.exit_code, event.signal)
+    assert (5, WALL_NS + 5, 7, ("truncated",)) == (event.time_ns, event.at_ns, event.tgid, event.flags)
+    assert 1 == counters.get("decode.events")
+
+
+@given(st.binary(max_size=16384), st.sampled_from(probes.load()))
+def test_no_bytes_can_end_the_decoder(noise: bytes, probe: probes.Probe) -> None:
+    """Whatever a record of any kind holds, decoding gives an event or counts it."""
+    counters = Counters()
+    raw = record(probe)[: HEADER.size] + noise
+    Decoder(probes.load(), counters, WALL_NS)(with_field(raw, "len", len(raw)))
+
+    assert 1 == counters.get("decode.malformed") + counters.get("decode.events")

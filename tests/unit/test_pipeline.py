@@ -1,0 +1,180 @@
+"""The pipeline: what waits, what does not, and what one bad event costs."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from agent.counters import Counters
+from agent.model import Event
+from agent.model import Evidence
+from agent.model import Finding
+from agent.model import Process
+from agent.model import Surroundings
+from agent.pipeline import HASH_WAIT_S
+from agent.pipeline import Pipeline
+from agent.pipeline import Stages
+from tests.unit.enrich.made import HOST
+from tests.unit.enrich.made import executed
+from tests.unit.enrich.made import opened
+from tests.unit.enrich.made import process
+
+EXEC = executed(5, 1, path="/bin/tool")
+OPEN = opened(6, 2, inode=7)
+
+
+class Known(NamedTuple):
+    """A digest, as enrichment gives it."""
+
+    state: str
+    sha256: str | None = None
+    reason: str | None = None
+
+
+class World:
+    """All five stages, each keeping to its protocol, with what it was told and what came of it."""
+
+    def __init__(self, *events: Event) -> None:
+        self.records = deque([event] for event in events)
+        self.now_s = 100.0
+        self.digests: dict[int, Known] = {}
+        self.fires: set[int] = set()
+        self.breaks: set[int] = set()
+        self.sent: list[tuple[str, int, str | None]] = []
+        self.reasons: list[str | None] = []
+        self.flushed = 0
+        self.patience: list[float] = []
+        self.counters = Counters()
+        self.pipeline = Pipeline(Stages(self, self.decode, self, self, self), self.counters, lambda: self.now_s)
+
+    def poll(self, timeout_s: float) -> list[bytes]:
+        self.patience.append(timeout_s)
+        return [msgspec.msgpack.encode(event.tgid) for event in self.records.popleft()] if self.records else []
+
+    def decode(self, record: bytes) -> Event | None:
+        return {5: EXEC, 6: OPEN}.get(msgspec.msgpack.decode(record))
+
+    def enrich(self, event: Event) -> Surroundings:
+        if event.tgid in self.breaks:
+            raise ZeroDivisionError
+        return Surroundings(host=HOST, actor=process(event.tgid))
+
+    def sha256(self, process: Process) -> Known:
+        return self.digests.get(process.key.tgid, Known("pending"))
+
+    def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
+        if event.tgid not in self.fires:
+            return []
+        return [
+            Finding(
+                type="T",
+                severity=5.0,
+                title="t",
+                at_ns=event.at_ns,
+                event_kind="process_exec",
+                event_time_ns=event.time_ns,
+                process=process(event.tgid),
+                sha256=None,
+                lineage=(),
+                container=None,
+                evidence=Evidence(reason="r"),
+                attack="T1",
+            )
+        ]
+
+    def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
+        self.sent.append(("event", event.tgid, sha256))
+
+    def finding(self, finding: Finding) -> None:
+        self.sent.append(("finding", finding.process.key.tgid, finding.sha256))
+        self.reasons.append(finding.sha256_missing)
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+def test_an_event_without_a_program_does_not_wait() -> None:
+    """Only execs and findings are worth waiting for a hash; the rest goes at once."""
+    world = World(OPEN)
+    world.pipeline.round(0.1)
+
+    assert [("event", 6, None)] == world.sent
+
+
+def test_what_waits_holds_up_nothing_behind_it() -> None:
+    """A finding whose hash is still being read lets the next event pass."""
+    world = World(EXEC, OPEN)
+    world.fires = {5}
+    world.pipeline.round(0.1)
+    world.pipeline.round(0.1)
+    assert [("event", 6, None)] == world.sent
+
+    world.digests[5] = Known("known", "ab")
+    world.pipeline.round(0.1)
+    assert [("event", 6, None), ("event", 5, "ab"), ("finding", 5, "ab")] == world.sent
+
+
+@pytest.mark.parametrize(
+    ("digest", "reason"),
+    [
+        pytest.param(Known("pending"), "not read in time", id="too slow"),
+        pytest.param(Known("unknown", reason="it was gone"), "it was gone", id="never"),
+    ],
+)
+def test_a_finding_without_a_hash_says_why(digest: Known, reason: str) -> None:
+    """After its time a finding goes without the hash, and with the reason."""
+    world = World(EXEC)
+    world.fires, world.digests[5] = {5}, digest
+    world.pipeline.round(0.1)
+    world.now_s += HASH_WAIT_S
+    world.pipeline.round(0.1)
+
+    assert [("event", 5, None), ("finding", 5, None)] == world.sent
+    assert [reason] == world.reasons
+
+
+def test_it_does_not_wait_longer_than_it_must() -> None:
+    """A moment before its time is over, a finding still waits."""
+    world = World(EXEC)
+    world.fires = {5}
+    world.pipeline.round(0.1)
+    world.now_s += HASH_WAIT_S * 0.99
+    world.pipeline.round(0.1)
+
+    assert [] == world.sent
+    assert world.patience[0] == 0.1
+    assert world.patience[1] < HASH_WAIT_S / 2
+
+
+def test_one_bad_event_is_counted_and_the_next_one_works(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a stage costs one event and says so."""
+    world = World(EXEC, OPEN)
+    world.breaks = {5}
+    world.pipeline.round(0.1)
+    world.pipeline.round(0.1)
+
+    assert [("event", 6, None)] == world.sent
+    assert 1 == world.counters.get("pipeline.errors")
+    assert "ProcessExec" in caplog.text
+
+
+def test_stopping_lets_everything_out() -> None:
+    """What waits when the agent is stopped is delivered, not forgotten."""
+    world = World(EXEC)
+    world.fires = {5}
+    rounds = iter([False, True])
+    world.pipeline.run(lambda: next(rounds))
+
+    assert [("event", 5, None), ("finding", 5, None)] == world.sent
+    assert world.flushed >= 2
+
+
+def test_a_record_that_is_no_event_is_passed_over() -> None:
+    """What the decoder refused goes nowhere, and is counted by the decoder."""
+    world = World(executed(77, 1))
+    world.pipeline.round(0.1)
+
+    assert [] == world.sent
