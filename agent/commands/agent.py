@@ -73,6 +73,7 @@ def command(path: Path, supervisor: int | None) -> None:
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
     log_to_stderr(settings.log_level)
+    _process.keep_one_heap()
     stop = _process.stop_on_signals()
     if supervisor is not None or _alone(settings.lock_file, stop):
         _Agent(settings, target).watch(wanted, stop)

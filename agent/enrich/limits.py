@@ -12,8 +12,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     living: int = 8_192
     """Processes (not threads). A full Kubernetes node runs 3,000 to 5,000; about 1 KB each."""
-    dead: int = 2_048
-    """A second of a loop that starts 2,000 programs a second: events reach us within a tenth of one."""
+    dead: int = 1_024
+    """Half a second of a loop that starts 2,000 programs a second: events reach us within a tenth of one."""
     dead_ns: int = 60 * NS_PER_S
     """Longer than any event waits in the rings, the reader and the pipeline."""
     ancestors: int = 2_048

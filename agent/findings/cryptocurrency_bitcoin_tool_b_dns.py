@@ -34,6 +34,7 @@ def match(event: DnsQuery, context: Context) -> Evidence | None:
     return Evidence(
         reason=f"{event.name} is under {threat.entry} of the list {threat.list_name}",
         domain=event.name,
+        iana_protocol_number=event.protocol,
         threats=(threat,),
     )
 
@@ -48,6 +49,12 @@ FINDING = FindingType(
     examples=(
         fires("a name under a pool's domain", dns_query("pool.minexmr.com"), on_host()),
         fires("the domain itself, in a container", dns_query("minexmr.com"), in_container()),
+        fires(
+            "asked over TCP",
+            dns_query("pool.minexmr.com", protocol=6),
+            on_host(),
+            shows={"iana_protocol_number": 6},
+        ),
         fires("in mixed case, with the root's dot", dns_query("Pool.MineXMR.com."), on_host()),
         fires("the name that GuardDuty gives for a test", dns_query("crypto.guarddutyc2activityb.com"), on_host()),
         silent("the same letters, another domain", dns_query("notminexmr.com"), on_host()),

@@ -29,7 +29,8 @@ from agent.sensor.ebpf import ring
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
 ACTIVITY_BYTES = 1 << 20  # 640 of the longest record (file_open, 1.6 KiB)
-QUEUE_BYTES = 8 << 20  # records are copied at their true length here, an exec in about 1 KiB
+QUEUE_BYTES = 4 << 20  # records wait here at their true length, 240 bytes on average: twice what the rings hold
+POLL_RECORDS = 1024  # given out at once: some 70 ms of work for the stages behind
 ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
 HELD_PERIOD_S = 0.005
@@ -92,7 +93,8 @@ class EbpfSource:
         with self._changed:
             if not self._queue:
                 self._changed.wait(timeout_s)
-            records, self._queue, self._queued_bytes = self._queue, [], 0
+            records, self._queue = self._queue[:POLL_RECORDS], self._queue[POLL_RECORDS:]
+            self._queued_bytes -= sum(map(len, records))
             self._changed.notify_all()
         return records
 
