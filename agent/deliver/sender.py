@@ -95,9 +95,8 @@ class Sender:
             conversation.wake.set()
 
     def health(self, message: bytes) -> None:
-        """Replace the AgentMessage with health that is sent next."""
+        """Replace the AgentMessage with health that is sent next, within IDLE_S."""
         self._health = message
-        self.wake()
 
     def watch(self) -> None:
         """Hang up when the collector owes us a word."""

@@ -163,11 +163,8 @@ class Spool:
             ahead = through - standing.offered
             if spool_id == self.spool_id and ahead > 0:
                 mark = Mark(lane, standing.next + ahead, standing.acked)
-                self._file.shift(standing.offered, ahead, mark)
-                self._memory = [
-                    _shifted(row, ahead) if row.lane is lane and row.first > standing.offered else row
-                    for row in self._memory
-                ]
+                self._file.shift(ahead, mark)  # what was offered moves to below `through`, and is forgotten there
+                self._memory = [_shifted(row, ahead) if row.lane is lane else row for row in self._memory]
                 standing.next += ahead
                 standing.offered = through
                 self._counters.add("spool.stepped_back")

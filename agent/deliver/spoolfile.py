@@ -116,7 +116,7 @@ class SpoolFile:
         names = [self._path.with_name(f"{FILE_NAME}.corrupt-{n}") for n in range(1, KEPT_CORRUPT + 1)]
         aside = next((name for name in names if not name.exists()), names[-1])
         try:
-            for suffix in ("", "-wal", "-journal", "-shm"):  # a stale log beside a new file would be replayed into it
+            for suffix in ("", "-wal"):  # the log is gone after a close, unless that failed, too
                 _move(f"{self._path}{suffix}", f"{aside}{suffix}")
         except OSError as exc:
             raise Unwritable(f"{self._path} cannot be moved aside: {exc.strerror}") from exc
@@ -189,11 +189,10 @@ class SpoolFile:
         with self._transaction() as db:
             return _delete(db, row.lane, row.first - 1, row.last)
 
-    def shift(self, after: int, by: int, mark: Mark) -> None:
-        """Add `by` to the sequences of the rows of the mark's lane that begin after `after`, and set the mark."""
+    def shift(self, by: int, mark: Mark) -> None:
+        """Add `by` to the sequences of the mark's lane, and set the mark."""
         with self._transaction() as db:
-            query = "UPDATE rows SET first = first + ?, last = last + ? WHERE lane = ? AND first > ?"
-            db.execute(query, (by, by, mark.lane.value, after))
+            db.execute("UPDATE rows SET first = first + ?, last = last + ? WHERE lane = ?", (by, by, mark.lane.value))
             _set_marks(db, [mark])
 
     def _identity(self) -> str:

@@ -332,7 +332,8 @@ def not_protobuf(peer: Peer, message: ingest_pb2.AgentMessage) -> list[Any]:
 
 
 def a_flood(peer: Peer, message: ingest_pb2.AgentMessage) -> list[Any]:
-    return [b"\x00" * 10_000_000]
+    unknown = b"\x7a" + b"\x80\x80\x80\x05" + bytes(10 * 2**20)  # field 15: a welcome that comes with 10 MiB of it
+    return [welcome().SerializeToString() + unknown] if message.HasField("hello") else []
 
 
 def greedy(peer: Peer, message: ingest_pb2.AgentMessage) -> list[Any]:
@@ -443,7 +444,8 @@ def test_a_collector_that_stops_reading_is_left(agent: Agent, address: str, monk
 
     peer = Peer(stuck)
     with peer.serving(address):
-        agent.events(60 * BATCH_EVENTS)
+        for _ in range(40):
+            agent.delivery.finding(finding("x" * 500_000))
         until(lambda: peer.streams >= 2, agent.delivery)
         release.set()
 

@@ -310,6 +310,17 @@ def test_a_reconnect_is_not_taken_for_a_step_back(bench: Bench) -> None:
     assert 0 == bench.counters.get("spool.stepped_back")
 
 
+def test_what_was_offered_keeps_its_numbers(bench: Bench) -> None:
+    """A collector that claims more than it was sent gets nothing twice: what it was sent is its own, the rest moves."""
+    bench.refuse(refusing=True)
+    bench.spool.append(FINDINGS, 1, b"offered" * 1000)
+    everything(bench.spool, FINDINGS)
+    bench.spool.append(FINDINGS, 1, b"waits")
+
+    assert 1 == bench.spool.resume(FINDINGS, 10, bench.spool.spool_id)
+    assert [Row(FINDINGS, 11, 11, b"waits")] == everything(bench.spool, FINDINGS, 10)
+
+
 def test_numbers_cannot_be_moved_on_a_full_disk(bench: Bench) -> None:
     """Rather than to mix up numbers, the sender hangs up and tries again later."""
     for _ in range(50):
