@@ -107,9 +107,9 @@ class ProcessExec(Event, frozen=True, kw_only=True, tag="process_exec"):
     interpreted: bool
     """True for a script: `path` is its interpreter and `filename` the script."""
     args: tuple[str, ...]
-    """The arguments, or the first of them when `args_omitted_bytes` is not 0."""
+    """The arguments, or the first of them when `args_omitted_bytes` is not 0: then the last one may be cut."""
     args_tail: tuple[str, ...] = ()
-    """The last arguments, when some in the middle were left out."""
+    """The last arguments, when some in the middle were left out; the first is what the cut left of it."""
     args_omitted_bytes: int = 0
     cwd: str | None
     comm: str
