@@ -51,7 +51,7 @@ static __always_inline void fd_dup_body(struct task_struct *task, struct sock *s
 	record->header.flags = call->trust;
 	record->old_fd = call->old_fd;
 	record->new_fd = call->new_fd;
-	submit_lifecycle(SLOT_fd_dup, &record->header);
+	submit_lifecycle_now(SLOT_fd_dup, &record->header);
 }
 
 static __always_inline bool is_stdio(s64 fd)

@@ -15,6 +15,11 @@
 // regular one is neither written nor new: a device, FIFO, socket or directory
 // may be a decoy.
 //
+// The same program that opens the same file for writing again within a second is
+// counted as repeated and not told: nothing new is known by it. Any other writer
+// in between is told, and so is the return of the first, so that the last one to
+// write is always known; what is new, or not certain (fd_shared), is always told.
+//
 // Blind to: opens by 32-bit programs and int 0x80 (classic tracepoints skip
 // them), by io_uring, by open_by_handle_at, inside the kernel (core dumps);
 // descriptors received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
@@ -32,6 +37,25 @@
 #define O_PATH 010000000
 #define FMODE_WRITE 0x2 // include/linux/fs.h
 #define FMODE_CREATED 0x100000 // since 4.19
+
+#define REPEAT_NS 1000000000ULL // shorter than anybody needs to tell two writes apart
+
+struct written_file {
+	u64 inode;
+	u32 device;
+	u32 reserved;
+};
+
+struct writer {
+	u64 told_ns;
+	u64 exec_id; // task->self_exec_id: another program in the same process is another writer
+	u32 tgid;
+	u32 reserved;
+};
+
+// Who was last told to write a file; 8,192 files written within a second. The
+// kernel evicts the least recently used, whose next write is then told again.
+BPF_TABLE("lru_hash", struct written_file, struct writer, last_writers, 8192);
 
 struct file_open_record {
 	struct record_header header;
@@ -86,6 +110,23 @@ static __always_inline bool is_worth_telling(struct file *file, struct open_call
 	return call->trust & FLAG_FD_SHARED && file_type(file) != S_IFREG;
 }
 
+static __always_inline bool is_repeated(struct task_struct *task, struct file *file)
+{
+	struct inode *inode = READ(file, f_inode);
+	struct super_block *super = READ(inode, i_sb);
+	struct written_file key = { .inode = READ(inode, i_ino), .device = READ(super, s_dev) };
+	struct writer now = {
+		.told_ns = bpf_ktime_get_boot_ns(),
+		.exec_id = READ(task, self_exec_id),
+		.tgid = READ(task, tgid),
+	};
+	struct writer *last = last_writers.lookup(&key);
+	if (last && last->tgid == now.tgid && last->exec_id == now.exec_id && now.told_ns - last->told_ns < REPEAT_NS)
+		return !(READ(file, f_mode) & FMODE_CREATED);
+	last_writers.update(&key, &now);
+	return false;
+}
+
 static __always_inline void append_user_path(struct record_header *header, u64 user_path)
 {
 	u32 at = *(volatile u32 *)&header->len;
@@ -136,8 +177,13 @@ static __always_inline void file_open_by_fd(struct open_call *call)
 	file = fd_file(task, call->result, &call->trust);
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
 		call->trust |= FLAG_FD_RACED;
-	if (is_worth_telling(file, call))
-		file_open_body(task, file, call);
+	if (!is_worth_telling(file, call))
+		return;
+	if (file && !call->trust && is_repeated(task, file)) {
+		count_repeated(SLOT_file_open);
+		return;
+	}
+	file_open_body(task, file, call);
 }
 
 int file_open_exit_openat(struct sys_exit_context *ctx)

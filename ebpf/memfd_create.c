@@ -70,7 +70,7 @@ static __always_inline void memfd_create_body(struct task_struct *task, struct f
 		__builtin_memset(&record->file, 0, sizeof(record->file));
 		append_user_name(&record->header, call->user_name);
 	}
-	submit_lifecycle(SLOT_memfd_create, &record->header);
+	submit_lifecycle_now(SLOT_memfd_create, &record->header);
 }
 
 int memfd_create_exit_memfd_create(struct sys_exit_context *ctx)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// What every probe shares: the record header, the two rings, the loss counters,
-// and how to read the kernel's own objects.
+// What every probe shares: the record header, the two rings and the loss counters;
+// how to read the kernel's own objects follows in prelude_objects.c.
 //
 // The loader joins this file with each probe's into one text, because bcc
 // rewrites the main file only. Nothing here is a hook.
@@ -87,14 +87,16 @@ struct file_info {
 
 struct loss {
 	u64 submitted;
+	u64 repeated; // known already and left out on purpose: no loss
 	u64 failed;
 	u64 truncated;
 	u64 read_error;
 };
 
-// Lifecycle wakes its reader, so that /proc is read before the process is gone;
-// activity is read on a timer or after WAKE_EVERY records of a kind. Two rings,
-// so that a flood of files cannot evict an exec.
+// Two rings, so that a flood of files cannot evict an exec. A wake-up costs the
+// caller some 10 us, so only what must be looked at while the process lives (a
+// program that starts) wakes the reader; the rest is read with it, on a timer, or
+// after WAKE_EVERY records of a kind.
 #define WAKE_EVERY 256 // of the longest record (file_open, 1.6 KiB) a fifth of the ring
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
 BPF_RINGBUF_OUTPUT(activity, ACTIVITY_PAGES);
@@ -148,6 +150,13 @@ static __always_inline void *reserve_activity(u32 slot, const u64 size)
 	return record;
 }
 
+static __always_inline void count_repeated(u32 slot)
+{
+	struct loss *loss = losses.lookup(&slot);
+	if (loss)
+		__sync_fetch_and_add(&loss->repeated, 1);
+}
+
 static __always_inline void count_submitted(struct loss *loss, u32 flags)
 {
 	if (!loss)
@@ -159,10 +168,25 @@ static __always_inline void count_submitted(struct loss *loss, u32 flags)
 		__sync_fetch_and_add(&loss->read_error, 1);
 }
 
+// Counts the record and says whether its reader is due: every WAKE_EVERY of a kind.
+static __always_inline u64 wake_when_due(u32 slot, struct record_header *header)
+{
+	struct loss *loss = losses.lookup(&slot);
+	bool due = loss && loss->submitted % WAKE_EVERY == 0;
+	count_submitted(loss, header->flags);
+	return due ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
 static __always_inline void submit_lifecycle(u32 slot, struct record_header *header)
 {
+	lifecycle.ringbuf_submit(header, wake_when_due(slot, header));
+}
+
+// Forced: behind records that did not wake, the kernel would not by itself.
+static __always_inline void submit_lifecycle_now(u32 slot, struct record_header *header)
+{
 	count_submitted(losses.lookup(&slot), header->flags);
-	lifecycle.ringbuf_submit(header, 0);
+	lifecycle.ringbuf_submit(header, BPF_RB_FORCE_WAKEUP);
 }
 
 static __always_inline void discard_lifecycle(struct record_header *header)
@@ -172,317 +196,5 @@ static __always_inline void discard_lifecycle(struct record_header *header)
 
 static __always_inline void submit_activity(u32 slot, struct record_header *header)
 {
-	struct loss *loss = losses.lookup(&slot);
-	bool wake = loss && loss->submitted % WAKE_EVERY == 0;
-	count_submitted(loss, header->flags);
-	activity.ringbuf_submit(header, wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	activity.ringbuf_submit(header, wake_when_due(slot, header));
 }
-
-// The cgroup that says most: the unified one, or on a host whose containers
-// live in the v1 hierarchies (unified at its root) that of the pids controller.
-static __always_inline struct kernfs_node *cgroup_parent(struct kernfs_node *node)
-{
-#if KERNEL_HAS(kernfs_node, __parent)
-	return READ(node, __parent);
-#else
-	return READ(node, parent);
-#endif
-}
-
-static __always_inline struct kernfs_node *cgroup_node(struct task_struct *task)
-{
-	struct css_set *set = READ(task, cgroups);
-	struct cgroup *cgroup = READ(set, dfl_cgrp);
-	struct kernfs_node *node = READ(cgroup, kn);
-#if KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id) >= 0
-	if (!cgroup_parent(node)) {
-		struct cgroup_subsys_state *state = READ(set, subsys[KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id)]);
-		if (state) {
-			cgroup = READ(state, cgroup);
-			node = READ(cgroup, kn);
-		}
-	}
-#endif
-	return node;
-}
-
-static __always_inline void fill_namespaces(struct record_header *header, struct task_struct *task)
-{
-	struct task_struct *leader = READ(task, group_leader);
-	struct nsproxy *namespaces = READ(task, nsproxy);
-	struct pid *pid = READ(leader, thread_pid);
-	struct upid upid = {};
-	u32 level = READ(pid, level);
-	bpf_probe_read_kernel(&upid, sizeof(upid), &pid->numbers[level]);
-	struct pid_namespace *pid_ns = upid.ns;
-	struct mnt_namespace *mnt_ns = READ(namespaces, mnt_ns);
-	header->ns_tgid = upid.nr;
-	header->pid_ns = READ(pid_ns, ns.inum);
-	header->mnt_ns = READ(mnt_ns, ns.inum);
-}
-
-static __always_inline void fill_credentials(struct record_header *header, struct task_struct *task)
-{
-	const struct cred *cred = READ(task, cred);
-	header->uid = READ(cred, uid.val);
-	header->euid = READ(cred, euid.val);
-	header->gid = READ(cred, gid.val);
-	header->egid = READ(cred, egid.val);
-}
-
-// Who: `task`, whatever the context the hook runs in.
-static __always_inline void fill_header(struct record_header *header, u32 kind, u32 len, struct task_struct *task)
-{
-	struct task_struct *leader = READ(task, group_leader);
-	struct kernfs_node *node = cgroup_node(task);
-	header->time_ns = bpf_ktime_get_boot_ns();
-	header->started_ns = READ(leader, start_boottime);
-	header->cgroup_id = READ(node, id);
-	header->result = 0;
-	header->kind = kind;
-	header->len = len;
-	header->flags = 0;
-	header->cpu = bpf_get_smp_processor_id();
-	header->tgid = READ(task, tgid);
-	header->tid = READ(task, pid);
-	header->reserved = 0;
-	fill_namespaces(header, task);
-	fill_credentials(header, task);
-}
-
-// Append one NUL-terminated name at header.len; `size` is where the section ends.
-static __always_inline int append_name(struct record_header *header, const u32 size, const void *name)
-{
-	u32 at = *(volatile u32 *)&header->len;
-	if (at >= size - NAME_BYTES) {
-		header->flags |= FLAG_TRUNCATED;
-		return -1;
-	}
-	long length = bpf_probe_read_kernel_str((char *)header + at, NAME_BYTES, name);
-	if (length <= 0) {
-		header->flags |= FLAG_READ_ERROR;
-		return -1;
-	}
-	header->len = at + length;
-	return 0;
-}
-
-// An empty name, which no file has, says that the rest of the way is missing.
-static __always_inline void append_cut(struct record_header *header, const u32 size)
-{
-	u32 at = *(volatile u32 *)&header->len;
-	if (at >= size)
-		return;
-	((char *)header)[at] = 0;
-	header->len = at + 1;
-}
-
-// Append the names from `dentry` up to the root of the mount tree, leaf first,
-// each with its NUL, across mount points. What does not fit is the root's end.
-static __always_inline void append_path(struct record_header *header, const u32 size, struct path path)
-{
-	struct dentry *dentry = path.dentry;
-	struct mount *mount = CONTAINER_OF(path.mnt, struct mount, mnt);
-	for (int step = 0; step < PATH_STEPS; step++) {
-		struct dentry *parent = READ(dentry, d_parent);
-		if (dentry == READ(mount, mnt.mnt_root)) {
-			struct mount *above = READ(mount, mnt_parent);
-			if (above == mount)
-				return;
-			dentry = READ(mount, mnt_mountpoint);
-			mount = above;
-			continue;
-		}
-		if (append_name(header, size, READ(dentry, d_name.name)))
-			break;
-		if (parent == dentry)
-			return;
-		dentry = parent;
-		if (step == PATH_STEPS - 1)
-			header->flags |= FLAG_TRUNCATED;
-	}
-	append_cut(header, size);
-}
-
-// Append the names of a cgroup up to its hierarchy's root, leaf first.
-static __always_inline void append_cgroup(struct record_header *header, const u32 size, struct task_struct *task)
-{
-	struct kernfs_node *node = cgroup_node(task);
-	for (int step = 0; step < CGROUP_STEPS; step++) {
-		struct kernfs_node *parent = cgroup_parent(node);
-		if (!parent)
-			return;
-		if (append_name(header, size, READ(node, name)))
-			break;
-		node = parent;
-		if (step == CGROUP_STEPS - 1)
-			header->flags |= FLAG_TRUNCATED;
-	}
-	append_cut(header, size);
-}
-
-#define TMPFS_MAGIC 0x01021994 // include/uapi/linux/magic.h
-#define HUGETLBFS_MAGIC 0x958458f6
-#define OVERLAYFS_MAGIC 0x794c7630
-#define MNT_NS_INTERNAL ((void *)-22) // fs/mount.h: a mount no namespace holds
-
-#define UPPER_UNKNOWN 0
-#define UPPER_NO 1
-#define UPPER_YES 2
-
-// Whether an overlay keeps `inode` in its writable layer. OVL_UPPER_OFFSET is
-// the distance from the VFS inode to ovl_inode.__upperdentry, from BTF.
-static __always_inline u32 overlay_upper(struct inode *inode, u64 magic)
-{
-#ifdef OVL_UPPER_OFFSET
-	void *upper = 0;
-	if (magic != OVERLAYFS_MAGIC)
-		return UPPER_UNKNOWN;
-	if (bpf_probe_read_kernel(&upper, sizeof(upper), (char *)inode + OVL_UPPER_OFFSET))
-		return UPPER_UNKNOWN;
-	return upper ? UPPER_YES : UPPER_NO;
-#else
-	return UPPER_UNKNOWN;
-#endif
-}
-
-#define CTIME_QUERIED (1U << 31) // include/linux/fs.h, a mark of multigrain timestamps since 6.13
-
-// ctime moved twice: commits 13bc24457850 (6.6) and 3aa63a569c64 (6.11).
-static __always_inline u64 inode_changed_at_ns(struct inode *inode)
-{
-#if KERNEL_HAS(inode, i_ctime_sec)
-	u32 nanoseconds = READ(inode, i_ctime_nsec) & ~CTIME_QUERIED;
-	return READ(inode, i_ctime_sec) * 1000000000ULL + nanoseconds;
-#elif KERNEL_HAS(inode, __i_ctime)
-	return READ(inode, __i_ctime.tv_sec) * 1000000000ULL + READ(inode, __i_ctime.tv_nsec);
-#else
-	return READ(inode, i_ctime.tv_sec) * 1000000000ULL + READ(inode, i_ctime.tv_nsec);
-#endif
-}
-
-static __always_inline void fill_file(struct file_info *info, struct file *file)
-{
-	struct inode *inode = READ(file, f_inode);
-	struct super_block *super = READ(inode, i_sb);
-	struct vfsmount *vfsmount = READ(file, f_path.mnt);
-	struct mount *mount = CONTAINER_OF(vfsmount, struct mount, mnt);
-	u64 magic = READ(super, s_magic);
-	bool internal = READ(mount, mnt_ns) == MNT_NS_INTERNAL;
-	info->inode = READ(inode, i_ino);
-	info->size_bytes = READ(inode, i_size);
-	info->changed_at_ns = inode_changed_at_ns(inode);
-	info->device = READ(super, s_dev);
-	info->mode_raw = READ(inode, i_mode);
-	info->upper = overlay_upper(inode, magic);
-	info->memfd = internal && (magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC);
-	info->unlinked = READ(inode, i_nlink) == 0;
-	info->reserved = 0;
-}
-
-#define AF_INET 2
-#define AF_INET6 10
-
-static __always_inline bool is_internet(struct sock *sk)
-{
-	u16 family = READ(sk, __sk_common.skc_family);
-	return family == AF_INET || family == AF_INET6;
-}
-
-static __always_inline void fill_socket(struct socket_info *info, struct sock *sk)
-{
-	info->cookie = READ(sk, __sk_common.skc_cookie.counter);
-	info->family = READ(sk, __sk_common.skc_family);
-	info->protocol = READ(sk, sk_protocol);
-	info->local_port = READ(sk, __sk_common.skc_num);
-	info->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
-	__builtin_memset(info->local_address, 0, 16);
-	__builtin_memset(info->remote_address, 0, 16);
-	if (info->family == AF_INET) {
-		bpf_probe_read_kernel(info->local_address, 4, &sk->__sk_common.skc_rcv_saddr);
-		bpf_probe_read_kernel(info->remote_address, 4, &sk->__sk_common.skc_daddr);
-		return;
-	}
-	bpf_probe_read_kernel(info->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-	bpf_probe_read_kernel(info->remote_address, 16, &sk->__sk_common.skc_v6_daddr);
-}
-
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-
-#define S_IFMT 00170000 // include/uapi/linux/stat.h
-#define S_IFSOCK 0140000
-#define S_IFREG 0100000
-#define S_IFDIR 0040000
-
-static __always_inline u32 file_type(struct file *file)
-{
-	struct inode *inode = READ(file, f_inode);
-	return READ(inode, i_mode) & S_IFMT;
-}
-
-// The socket behind a file, or 0. file->private_data is the struct socket
-// (net/socket.c, sock_alloc_file).
-static __always_inline struct sock *file_socket(struct file *file)
-{
-	if (file_type(file) != S_IFSOCK)
-		return 0;
-	struct socket *socket = READ(file, private_data);
-	return READ(socket, sk);
-}
-
-// The file a descriptor of `task` names now. A shared table (files->count > 1)
-// can change under us: said in `flags`, as is a slot that is empty already.
-static __always_inline struct file *fd_file(struct task_struct *task, long fd, u32 *flags)
-{
-	struct files_struct *files = READ(task, files);
-	struct fdtable *table = READ(files, fdt);
-	struct file **slots = READ(table, fd);
-	struct file *file = 0;
-	if (READ(files, count.counter) > 1)
-		*flags |= FLAG_FD_SHARED;
-	if (fd >= 0 && fd < READ(table, max_fds))
-		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
-	if (!file)
-		*flags |= FLAG_FD_RACED;
-	return file;
-}
-
-// What a classic syscalls:sys_exit_* tracepoint hands over
-// (/sys/kernel/tracing/events/syscalls/sys_exit_openat/format).
-struct sys_exit_context {
-	u64 common;
-	s64 id;
-	s64 result;
-};
-
-// The user registers of the system call that is ending: the arguments as the
-// kernel took them.
-static __always_inline struct pt_regs *syscall_regs(void)
-{
-#if KERNEL_VALUE(bpf_func_id, BPF_FUNC_task_pt_regs) > 0
-	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-#else
-	// Before 5.15; FRED's padding at the top of the stack came with 6.9.
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	char *stack = READ(task, stack);
-	return (struct pt_regs *)(stack + THREAD_BYTES) - 1;
-#endif
-}
-
-// System call arguments by architecture: arch/x86/entry, arch/arm64/kernel/entry.S.
-#if defined(__x86_64__) || defined(bpf_target_x86)
-#define THREAD_BYTES (4 * PAGE_SIZE)
-#define ARGUMENT_0(regs) READ(regs, di)
-#define ARGUMENT_1(regs) READ(regs, si)
-#define ARGUMENT_2(regs) READ(regs, dx)
-#define ARGUMENT_3(regs) READ(regs, r10)
-#define ARGUMENT_4(regs) READ(regs, r8)
-#else
-#define THREAD_BYTES 16384
-#define ARGUMENT_0(regs) READ(regs, orig_x0)
-#define ARGUMENT_1(regs) READ(regs, regs[1])
-#define ARGUMENT_2(regs) READ(regs, regs[2])
-#define ARGUMENT_3(regs) READ(regs, regs[3])
-#define ARGUMENT_4(regs) READ(regs, regs[4])
-#endif

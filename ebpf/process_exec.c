@@ -216,7 +216,7 @@ static __always_inline void process_exec_body(struct task_struct *task, struct l
 		if (!record)
 			return;
 	}
-	submit_lifecycle(SLOT_process_exec, &record->header);
+	submit_lifecycle_now(SLOT_process_exec, &record->header);
 }
 
 int process_exec_raw(struct bpf_raw_tracepoint_args *ctx)

@@ -147,7 +147,7 @@ def sizes(path: str, source: str) -> list[str]:
 
 def c_sizes(path: str, source: str) -> list[str]:
     """A probe's C file fits on a few screens."""
-    limit = PRELUDE_C_LINES if path.endswith("/prelude.c") else PROBE_C_LINES
+    limit = PRELUDE_C_LINES if path.startswith("ebpf/prelude") else PROBE_C_LINES
     lines = len(source.splitlines())
     return [f"{path}:1 {lines} lines of C"] if lines > limit else []
 

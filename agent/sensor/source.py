@@ -21,7 +21,10 @@ class Source(Protocol):
         """Return the records that are ready, oldest first; [] after `timeout_s` without any."""
 
     def counters(self) -> dict[str, int]:
-        """Return totals since open: per probe `sensor.<name>.submitted`, `.failed`, `.truncated`, `.read_error`."""
+        """Return totals since open, per probe.
+
+        `sensor.<name>.submitted`, `.repeated` (left out, nothing new), `.failed` (lost), `.truncated`, `.read_error`.
+        """
 
     def close(self) -> None:
         """Detach everything; nothing is left in the kernel."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.model import FileOpen
+from agent.model import ProcessExit
 from tests.kernel import deeds
 from tests.kernel.conftest import Sensed
 
@@ -209,3 +210,41 @@ def test_counters_move(sensor: Sensed, tmp_path: Path) -> None:
 
     opened(sensor, pid, tmp_path / "new")
     assert before < sensor.source.counters()["sensor.file_open.submitted"]
+
+
+AGAIN = """
+import os, sys
+def write(): os.close(os.open(sys.argv[1], os.O_WRONLY))
+for _ in range(100): write()
+os.waitpid(os.posix_spawn('/bin/sh', ['sh', '-c', ': >> "$0"', sys.argv[1]], os.environ), 0)
+write()
+os.execv('/bin/sh', ['sh', '-c', ': >> "$0"', sys.argv[1]])
+"""
+
+
+def test_repeats_are_counted_and_every_change_of_writer_is_told(sensor: Sensed, tmp_path: Path) -> None:
+    """A hundred writes of one program are one event; another writer, the first one's return, a new program are more."""
+    written = tmp_path / "written"
+    written.touch()
+    before = sensor.source.counters()["sensor.file_open.repeated"]
+    pid = deeds.python(AGAIN, str(written))
+    sensor.until(ProcessExit, lambda event: event.tgid == pid)
+    sensor.collect(0.3)
+
+    told = [event.tgid == pid for event in sensor.all(FileOpen, lambda event: event.path == str(written))]
+    assert told == [True, False, True, True]
+    assert sensor.source.counters()["sensor.file_open.repeated"] - before >= 99
+
+
+def test_a_new_file_is_told_each_time(sensor: Sensed, tmp_path: Path) -> None:
+    """A file that is removed and made again is new each time, though it may get the same inode number."""
+    code = (
+        "import os, sys\n"
+        "for _ in range(20):\n"
+        "    os.close(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)); os.unlink(sys.argv[1])\n"
+    )
+    pid = deeds.python(code, str(tmp_path / "made"))
+    sensor.until(ProcessExit, lambda event: event.tgid == pid)
+    sensor.collect(0.3)
+
+    assert [True] * 20 == [event.created for event in sensor.all(FileOpen, lambda event: event.path.endswith("/made"))]

@@ -14,6 +14,7 @@ import pytest
 from agent import probes
 from agent.errors import HostUnsupported
 from agent.sensor.ebpf import child
+from agent.sensor.ebpf.btf import KernelTypes
 
 PAGES = 16
 ROOT = Path(child.__file__).resolve().parents[3]
@@ -100,6 +101,18 @@ def test_optional_hook_that_the_verifier_refuses() -> None:
     assert (False, True) == (refused["attached"], passed["attached"])
 
 
+def test_struct_of_a_name_the_kernel_has() -> None:
+    """A struct of our own is ours, also on a kernel that calls one of its own the same."""
+    request = wanted("process_exit")
+    probe_in(request, "process_exit")["text"] += "\nstruct writer {\n\tint ours;\n};\n"
+    types = KernelTypes()
+    known = types.has_struct("writer")
+    types.close()
+
+    assert known
+    assert loaded(request)["process_exit"]["attached"]
+
+
 def test_nothing_is_left_attached() -> None:
     """With the descriptors closed, no program of ours is in the kernel."""
     _answer, fds = child.load(PYTHON, wanted("process_exit", "net_connect"))
@@ -119,7 +132,7 @@ def test_nothing_is_left_attached() -> None:
 def test_prelude_that_does_not_compile() -> None:
     """When nothing can be compiled the reason is one line, not a screen of clang."""
     request = wanted("process_exit")
-    request["prelude"] += "\nint;;broken broken\n"
+    request["prelude"]["prelude.c"] += "\nint;;broken broken\n"
     with pytest.raises(HostUnsupported, match="prelude does not compile") as raised:
         loaded(request)
 
@@ -153,7 +166,8 @@ print(sum(len(fields) for _, fields in selfcheck.checked(types, text)), *selfche
 def check_offsets(tmp_path: Path, padding: str) -> list[str]:
     """Return how many fields were compared, then those that bcc reads elsewhere than BTF says."""
     text = tmp_path / "text.c"
-    text.write_text((ROOT / "ebpf/prelude.c").read_text() + "\n// mm_struct arg_start arg_end\nstruct mm_struct;\n")
+    prelude = "\n".join((ROOT / "ebpf" / name).read_text() for name in child.PRELUDE)
+    text.write_text(prelude + "\n// arg_start arg_end\nstruct mm_struct;\n")
     flags = ["-DPROBE_COUNT=1", "-DLIFECYCLE_PAGES=16", "-DACTIVITY_PAGES=16"]
     command = [PYTHON, "-I", "-c", CHECK, str(ROOT), padding, str(text), *flags]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.split()

@@ -98,7 +98,7 @@ def test_mirror_is_what_the_compiler_makes(name: str) -> None:
 
 def test_every_probe_is_looked_at() -> None:
     """No probe escapes by keeping its mirror somewhere else."""
-    probes = {path.stem for path in EBPF.glob("*.c")} - {"prelude"}
+    probes = {path.stem for path in EBPF.glob("*.c") if not path.stem.startswith("prelude")}
 
     assert probes == {stem for stem in probes if f"{stem}-{stem}_record" in LAYOUTS}
 

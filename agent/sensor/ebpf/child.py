@@ -21,6 +21,7 @@ from agent.probes.header import kind_number
 
 LOAD_TIMEOUT_S = 60.0  # a cold start inside 128 MB takes 5 s; ten times that on a starved host
 SYSTEM_PYTHON = "/usr/bin/python3"  # distributions install bcc for this one
+PRELUDE = ("prelude.c", "prelude_objects.c")  # in the order in which they are joined
 _ROOT = Path(__file__).resolve().parents[3]
 _BOOTSTRAP = (
     "import os, sys; os.dup2(int(sys.argv[2]), 3); sys.path.insert(0, sys.argv[1]);"
@@ -68,7 +69,7 @@ def request(probes: tuple[Probe, ...], lifecycle_pages: int, activity_pages: int
     """Return what the child is asked to load."""
     directory = sources_directory()
     return {
-        "prelude": (directory / "prelude.c").read_text(encoding="utf-8"),
+        "prelude": {name: (directory / name).read_text(encoding="utf-8") for name in PRELUDE},
         "lifecycle_pages": lifecycle_pages,
         "activity_pages": activity_pages,
         "probes": [_described(probe, directory) for probe in probes],

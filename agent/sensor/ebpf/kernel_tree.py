@@ -45,14 +45,19 @@ _PREAMBLE = """
 """
 _OVERLAY_BTF = "/sys/kernel/btf/overlay"
 _STRUCT = re.compile(r"\bstruct (\w+)")
+_DEFINITION = re.compile(r"\bstruct (\w+)\s*\{")
 _HAS = re.compile(r"\bKERNEL_HAS\((\w+), (\w+)\)")
 _VALUE = re.compile(r"\bKERNEL_VALUE\((\w+), (\w+)\)")
 
 
 def structs_named(text: str, types: KernelTypes) -> list[str]:
-    """Return the kernel's structs that `text` mentions, in order."""
+    """Return the kernel's structs that `text` mentions, in order.
+
+    A struct that `text` defines is its own, though a kernel may have one of the name.
+    """
     names = dict.fromkeys(_STRUCT.findall(text))
-    return [name for name in names if name not in _BCC_DEFINES and types.has_struct(name)]
+    defined = _BCC_DEFINES.union(_DEFINITION.findall(text))
+    return [name for name in names if name not in defined and types.has_struct(name)]
 
 
 def write(tree: str, types: KernelTypes, text: str) -> list[str]:

@@ -99,7 +99,7 @@ def _slots(request: dict[str, Any]) -> dict[str, int]:
 
 def _joined(request: dict[str, Any], probes: dict[str, Any]) -> str:
     """Return prelude and probes as one text: bcc rewrites the main file only."""
-    parts = ['#line 1 "prelude.c"\n' + request["prelude"]]
+    parts = [f'#line 1 "{name}"\n{text}' for name, text in request["prelude"].items()]
     for name, probe in probes.items():
         parts.append(f'#line 1 "{name}.c"\n' + probe["text"])
     return "\n".join(parts)

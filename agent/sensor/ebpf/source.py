@@ -34,7 +34,7 @@ POLL_RECORDS = 1024  # given out at once: some 70 ms of work for the stages behi
 ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
 HELD_PERIOD_S = 0.005
-_LOSSES = ("submitted", "failed", "truncated", "read_error")
+_LOSSES = ("submitted", "repeated", "failed", "truncated", "read_error")
 _TIME_BYTES = slice(0, 8)  # record_header.time_ns
 
 
