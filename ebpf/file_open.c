@@ -186,50 +186,32 @@ static __always_inline void file_open_by_fd(struct open_call *call)
 	file_open_body(task, file, call);
 }
 
-int file_open_exit_openat(struct sys_exit_context *ctx)
+// What the registers say of each call. openat2 keeps its flags in user memory,
+// where they may have changed since the kernel took its copy: a file that is
+// written is told whatever they say.
+static __always_inline void read_call(struct open_call *call, s32 id, struct pt_regs *regs)
 {
-	struct pt_regs *regs = syscall_regs();
-	struct open_call call = { .result = ctx->result, .flags = ARGUMENT_2(regs) };
-	if (call.result < 0 || !wants_to_write(call.flags))
-		return 0;
-	call.user_path = ARGUMENT_1(regs);
-	file_open_by_fd(&call);
-	return 0;
-}
-
-int file_open_exit_open(struct sys_exit_context *ctx)
-{
-	struct pt_regs *regs = syscall_regs();
-	struct open_call call = { .result = ctx->result, .flags = ARGUMENT_1(regs) };
-	if (call.result < 0 || !wants_to_write(call.flags))
-		return 0;
-	call.user_path = ARGUMENT_0(regs);
-	file_open_by_fd(&call);
-	return 0;
-}
-
-int file_open_exit_creat(struct sys_exit_context *ctx)
-{
-	struct pt_regs *regs = syscall_regs();
-	struct open_call call = { .result = ctx->result, .flags = O_CREAT | O_WRONLY };
-	if (call.result < 0)
-		return 0;
-	call.user_path = ARGUMENT_0(regs);
-	file_open_by_fd(&call);
-	return 0;
-}
-
-// The flags read here may have changed since the kernel took its copy: a file
-// that is written is told whatever they say.
-int file_open_exit_openat2(struct sys_exit_context *ctx)
-{
-	struct pt_regs *regs = syscall_regs();
-	struct open_call call = { .result = ctx->result };
 	struct open_how *how = (struct open_how *)ARGUMENT_2(regs);
+	call->user_path = ARGUMENT_1(regs);
+	call->flags = (u64)how;
+	if (id == SYS_OPENAT2)
+		bpf_probe_read_user(&call->flags, sizeof(call->flags), &how->flags);
+	if (id == SYS_OPEN)
+		call->flags = call->user_path;
+	if (id == SYS_CREAT)
+		call->flags = O_CREAT | O_WRONLY;
+	if (id == SYS_OPEN || id == SYS_CREAT)
+		call->user_path = ARGUMENT_0(regs);
+}
+
+// One program for the four calls: each costs compile time at every start.
+int file_open_exit(struct sys_exit_context *ctx)
+{
+	struct open_call call = { .result = ctx->result };
 	if (call.result < 0)
 		return 0;
-	bpf_probe_read_user(&call.flags, sizeof(call.flags), &how->flags);
-	call.user_path = ARGUMENT_1(regs);
-	file_open_by_fd(&call);
+	read_call(&call, ctx->id, syscall_regs());
+	if (ctx->id == SYS_OPENAT2 || wants_to_write(call.flags))
+		file_open_by_fd(&call);
 	return 0;
 }

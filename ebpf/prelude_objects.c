@@ -47,13 +47,19 @@ static __always_inline void fill_namespaces(struct record_header *header, struct
 	header->mnt_ns = READ(mnt_ns, ns.inum);
 }
 
+// The ids lie side by side in struct cred: two reads instead of four.
 static __always_inline void fill_credentials(struct record_header *header, struct task_struct *task)
 {
 	const struct cred *cred = READ(task, cred);
-	header->uid = READ(cred, uid.val);
-	header->euid = READ(cred, euid.val);
-	header->gid = READ(cred, gid.val);
-	header->egid = READ(cred, egid.val);
+	struct {
+		u32 id, group;
+	} real = {}, effective = {};
+	bpf_probe_read_kernel(&real, sizeof(real), &cred->uid);
+	bpf_probe_read_kernel(&effective, sizeof(effective), &cred->euid);
+	header->uid = real.id;
+	header->gid = real.group;
+	header->euid = effective.id;
+	header->egid = effective.group;
 }
 
 // Who: `task`, whatever the context the hook runs in.
@@ -278,7 +284,8 @@ static __always_inline struct file *fd_file(struct task_struct *task, long fd, u
 // (/sys/kernel/tracing/events/syscalls/sys_exit_openat/format).
 struct sys_exit_context {
 	u64 common;
-	s64 id;
+	s32 id;
+	u32 reserved; // not written
 	s64 result;
 };
 
@@ -296,9 +303,12 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #endif
 }
 
-// System call arguments by architecture: arch/x86/entry, arch/arm64/kernel/entry.S.
+// System call arguments and numbers by architecture: arch/x86/entry, arch/arm64/kernel/entry.S.
 #if defined(__x86_64__) || defined(bpf_target_x86)
 #define THREAD_BYTES (4 * PAGE_SIZE)
+#define SYS_OPEN 2
+#define SYS_CREAT 85
+#define SYS_OPENAT2 437
 #define ARGUMENT_0(regs) READ(regs, di)
 #define ARGUMENT_1(regs) READ(regs, si)
 #define ARGUMENT_2(regs) READ(regs, dx)
@@ -306,6 +316,9 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #define ARGUMENT_4(regs) READ(regs, r8)
 #else
 #define THREAD_BYTES 16384
+#define SYS_OPEN -1 // arm64 has openat only
+#define SYS_CREAT -1
+#define SYS_OPENAT2 437
 #define ARGUMENT_0(regs) READ(regs, orig_x0)
 #define ARGUMENT_1(regs) READ(regs, regs[1])
 #define ARGUMENT_2(regs) READ(regs, regs[2])

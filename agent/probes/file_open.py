@@ -51,7 +51,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
 
 
 def _hook(call: str, *, optional: bool = False) -> Hook:
-    return Hook(f"file_open_exit_{call}", "tracepoint", f"syscalls:sys_exit_{call}", optional)
+    return Hook("file_open_exit", "tracepoint", f"syscalls:sys_exit_{call}", optional)
 
 
 PROBE = Probe(
