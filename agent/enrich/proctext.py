@@ -96,12 +96,12 @@ def strings_of(raw: bytes) -> tuple[str, ...]:
 
 
 def variables_of(raw: bytes, names: Iterable[bytes]) -> dict[bytes, str]:
-    """Return those of `names` that the text of /proc/PID/environ sets; the first setting counts, as in ld.so."""
+    """Return those of `names` that the text of /proc/PID/environ sets; the last setting counts, as in ld.so."""
     found: dict[bytes, str] = {}
     for entry in raw.split(b"\0"):
         name, separator, value = entry.partition(b"=")
         if separator and name in names:
-            found.setdefault(name, text(value))
+            found[name] = text(value)
     return found
 
 

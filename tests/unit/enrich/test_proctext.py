@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,10 +94,24 @@ def test_arguments(raw: bytes, expected: tuple[str, ...]) -> None:
     assert expected == proctext.strings_of(raw)
 
 
-def test_the_first_setting_of_a_variable_counts() -> None:
-    """A second LD_PRELOAD, which the loader ignores, cannot hide the first; a longer name is another variable."""
-    raw = b"MY_LD_PRELOAD=/no\0LD_PRELOAD=/a=b.so\0LD_PRELOAD=/c.so\0"
+def test_the_last_setting_of_a_variable_counts() -> None:
+    """A first LD_PRELOAD, which ld.so forgets, cannot hide the one it loads; a longer name is another variable."""
+    raw = b"LD_PRELOAD=/c.so\0LD_PRELOAD=/a=b.so\0MY_LD_PRELOAD=/no\0"
     assert {b"LD_PRELOAD": "/a=b.so"} == proctext.variables_of(raw, (b"LD_PRELOAD",))
+
+
+def test_ld_so_takes_the_same_setting() -> None:
+    """What we show as preloaded is what the dynamic loader of this host looks for."""
+    settings = [b"LD_PRELOAD=/gone/first.so", b"LD_PRELOAD=/gone/last.so"]
+    execve = (
+        "import ctypes; words = lambda *them: (ctypes.c_char_p * (len(them) + 1))(*them, None);"
+        f"ctypes.CDLL(None).execve(b'/bin/true', words(b'true'), words(*{settings}))"
+    )
+    said = subprocess.run([sys.executable, "-c", execve], check=True, capture_output=True, text=True).stderr
+
+    taken = proctext.variables_of(b"\0".join(settings), (b"LD_PRELOAD",))[b"LD_PRELOAD"]
+
+    assert [taken] == re.findall(r"/gone/\w+\.so", said)
 
 
 MOUNTS = b"""29 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw

@@ -95,6 +95,11 @@ def test_environment() -> None:
     assert ("/a.so=b", "") == (found.ld_preload, found.ld_library_path)
 
 
+def test_the_last_setting_of_a_variable_counts() -> None:
+    """A harmless LD_PRELOAD in front cannot hide the one that ld.so loads."""
+    assert "/evil.so" == event(made(environment=b"LD_PRELOAD=/ok.so\0LD_PRELOAD=/evil.so\0")).ld_preload
+
+
 @pytest.mark.parametrize(
     ("mode", "rdev", "kind"),
     [
