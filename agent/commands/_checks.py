@@ -68,7 +68,7 @@ def libbpf() -> Check:
         btf.load_libbpf()
     except btf.BtfError as exc:
         return _missing(exc)
-    return Check(ok=True, detail=btf.LIBBPF_NAMES[0])
+    return Check(ok=True, detail=btf.LIBBPF)
 
 
 def libbcc_bpf() -> Check:

@@ -96,7 +96,7 @@ def strings_of(raw: bytes) -> tuple[str, ...]:
 
 
 def variables_of(raw: bytes, names: Iterable[bytes]) -> dict[bytes, str]:
-    """Return those of `names` that the text of /proc/PID/environ sets; the last setting counts, as in ld.so."""
+    """Return those of `names` that the text of /proc/PID/environ sets; the last counts, as in glibc's ld.so."""
     found: dict[bytes, str] = {}
     for entry in raw.split(b"\0"):
         name, separator, value = entry.partition(b"=")

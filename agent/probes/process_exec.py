@@ -87,7 +87,7 @@ def _arguments(raw: bytes, total: int) -> dict[str, Any]:
 
 
 def _environment(raw: bytes) -> dict[str, Any]:
-    """Return LD_PRELOAD and LD_LIBRARY_PATH, as field names; a later one wins as in ld.so."""
+    """Return LD_PRELOAD and LD_LIBRARY_PATH, as field names; the last of a name counts, as in glibc's ld.so."""
     found = {}
     for variable in raw.split(b"\0"):
         name, separator, value = variable.partition(b"=")

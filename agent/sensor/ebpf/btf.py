@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator
 
 VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
-LIBBPF_NAMES = ("libbpf.so.1",)  # 1.x: the four-argument btf_dump__new used below
+LIBBPF = "libbpf.so.1"  # 1.x: the four-argument btf_dump__new used below
 
 # include/uapi/linux/btf.h
 _KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_ENUM64 = 4, 6, 8, 19
@@ -54,14 +54,12 @@ _PRINTF_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctyp
 
 def load_libbpf() -> ctypes.CDLL:
     """Return libbpf, declared.  Raises BtfError naming the package when it is missing."""
-    for name in LIBBPF_NAMES:
-        try:
-            lib = ctypes.CDLL(name, use_errno=True)
-        except OSError:
-            continue
-        _declare(lib)
-        return lib
-    raise BtfError("libbpf.so.1 was not found: install the package libbpf1 (Debian) or libbpf (Amazon Linux)")
+    try:
+        lib = ctypes.CDLL(LIBBPF, use_errno=True)
+    except OSError as error:
+        raise BtfError(f"{LIBBPF} was not found: install libbpf1 (Debian, Ubuntu) or libbpf (Amazon Linux)") from error
+    _declare(lib)
+    return lib
 
 
 def _declare(lib: ctypes.CDLL) -> None:

@@ -18,7 +18,6 @@ import os
 import re
 import socket
 import tempfile
-import time
 from typing import Any
 
 from agent.sensor.ebpf import attach
@@ -50,7 +49,7 @@ def main() -> None:
         try:
             answer, fds = _load(request)
         except (BtfError, ImportError) as error:
-            answer, fds = {"error": _one_line(str(error)), "missing": type(error).__name__}, []
+            answer, fds = {"error": _one_line(str(error))}, []
         _send(parent, answer, fds)
 
 
@@ -68,12 +67,10 @@ def _send(parent: socket.socket, answer: dict[str, Any], fds: list[int]) -> None
 
 
 def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-    began = time.monotonic()
     probes = {probe["name"]: probe for probe in request["probes"]}
     types = KernelTypes()
     with tempfile.TemporaryDirectory(prefix="vedette-") as tree:
         module, refused = _compile_what_can_be(types, request, probes, tree)
-    compiled = time.monotonic()
     wrong = selfcheck.wrong_offsets(module, types, _joined(request, probes))
     if wrong:
         raise BtfError(f"bcc reads the wrong place for {', '.join(wrong[:5])}: no record could be trusted")
@@ -86,8 +83,6 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         "probes": sorted(report, key=lambda entry: str(entry["name"])),
         "maps": dict(zip(MAPS, range(len(MAPS)))),
         "slots": _slots(request),
-        "compile_ms": int((compiled - began) * 1000),
-        "total_ms": int((time.monotonic() - began) * 1000),
     }
     return answer, order
 

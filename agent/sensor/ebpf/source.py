@@ -66,7 +66,6 @@ class EbpfSource:
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
-        self.load_ms = 0
 
     def open(self) -> tuple[ProbeStatus, ...]:
         """Load, attach and begin to read.  Raises HostUnsupported when nothing can be loaded."""
@@ -79,7 +78,6 @@ class EbpfSource:
         loaded = child.load(python, child.request(self._options.probes, *pages))
         self._fds = loaded.fds
         self._slots = loaded.answer["slots"]
-        self.load_ms = loaded.answer["total_ms"]
         self._maps = {name: loaded.fds[index] for name, index in loaded.answer["maps"].items()}
         for tgid in {os.getpid(), *self._options.own_tgids}:
             ring.put_key(self._library, self._maps["own_tgids"], tgid)
