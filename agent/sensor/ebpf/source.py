@@ -34,6 +34,7 @@ POLL_RECORDS = 1024  # given out at once: some 70 ms of work for the stages behi
 ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
 HELD_PERIOD_S = 0.005
+BUSY_PAUSE_S = 0.003  # between rounds when there is much: each round costs the host two switches of task
 _LOSSES = ("submitted", "repeated", "failed", "truncated", "read_error")
 _TIME_BYTES = slice(0, 8)  # record_header.time_ns
 
@@ -123,10 +124,14 @@ class EbpfSource:
         ready.register(self._maps["lifecycle"], select.EPOLLIN)
         ready.register(self._maps["activity"], select.EPOLLIN)
         with ready:
+            ended_s = 0.0
             while not self._closing.is_set():
                 self._wait_for_room()
                 ready.poll(HELD_PERIOD_S if self._held else ACTIVITY_PERIOD_S)
+                if time.monotonic() - ended_s < BUSY_PAUSE_S:
+                    time.sleep(BUSY_PAUSE_S)  # a start after a quiet moment does not come here: it is read at once
                 self._enqueue(self._round())
+                ended_s = time.monotonic()
 
     def _round(self) -> list[bytes]:
         """Return what can be released now, oldest first, and hold the rest."""
