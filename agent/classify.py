@@ -7,7 +7,6 @@ is not caught here: the loop of the pipeline is where one event's failure ends.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
 from collections.abc import Iterable
 
 from agent.counters import Counters
@@ -39,13 +38,12 @@ class Classifier:
         sensitivity: Sensitivity,
         counters: Counters,
     ) -> None:
-        self._types = tuple(types)
         self._intel = intel
         self._benign = benign
         self._sensitivity = sensitivity
         self._counters = counters
         by_class: defaultdict[type[Event], list[AnyFinding]] = defaultdict(list)
-        for finding in self._types:
+        for finding in types:
             for event_class in finding.listens_to:
                 by_class[event_class].append(finding)
         self._by_class = {event_class: tuple(listeners) for event_class, listeners in by_class.items()}
@@ -77,19 +75,6 @@ class Classifier:
             benign=self._benign,
             sensitivity=self._sensitivity,
         )
-
-    def listening(self) -> dict[str, tuple[str, ...]]:
-        """Return, for each kind of event that anything listens to, the names of the findings that do."""
-        return {
-            kind_of(event_class): tuple(finding.name for finding in listeners)
-            for event_class, listeners in self._by_class.items()
-        }
-
-    def blind(self, missing_probes: Collection[str]) -> list[str]:
-        """Return the findings that go blind, wholly or in part, while these probes are not attached."""
-        return [
-            finding.name for finding in self._types if not set(missing_probes).isdisjoint(finding.kinds + finding.needs)
-        ]
 
 
 def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: Evidence) -> Finding:

@@ -466,6 +466,8 @@ class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The first lane of the probe that loaded."""
     reason: str | None = None
     """Why it is not attached, in one line."""
+    blind_findings: tuple[str, ...] = ()
+    """The finding types that cannot fire without it, or only in part; none while it is attached."""
 
 
 def facts(event: Event) -> dict[str, Any]:

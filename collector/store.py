@@ -89,9 +89,9 @@ class Store:
         host, now_ns = hello.host, self._now_ns()
         about = {"boot_id": host.boot_id, "kernel": host.kernel, "architecture": host.architecture}
         values = {
-            "host_name": host.name,
+            "host_name": _text(host.name),
             "host": json.dumps(about),
-            "agent_version": hello.agent_version,
+            "agent_version": _text(hello.agent_version),
             "probes": json.dumps([{"name": name, "attached": True} for name in hello.probes]),
             "last_seen_at_ns": now_ns,
         }
@@ -126,7 +126,7 @@ class Store:
                 "attached": p.attached,
                 "lane": p.lane,
                 "reason": p.reason,
-                "blind": list(p.blind_findings),
+                "blind_findings": list(p.blind_findings),
             }
             for p in health.probes
         ]
@@ -196,7 +196,7 @@ def _columns(origin: aggregate.Origin, total: Aggregate, latest: finding_pb2.Fin
         "type": latest.type,
         "severity": latest.severity,
         "host_id": origin.host_id,
-        "container_id": latest.container.id if latest.HasField("container") else None,
+        "container_id": _text(latest.container.id) if latest.HasField("container") else None,
         "process_path": _text(latest.process.path) if latest.process.HasField("path") else None,
         "process_name": _text(latest.process.name) if latest.process.HasField("name") else None,
         "process_pid": latest.process.tgid,

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
+import msgspec
 import psutil
 
 from agent import config as configuration
@@ -37,6 +38,7 @@ from agent.pipeline import Stages
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
+from agent.sensor.source import Source
 from agent.terminal import log_to_stderr
 
 FAREWELL_S = 3.0  # to bring a connected collector what is spooled; what does not go stays in the spool
@@ -88,6 +90,16 @@ def wanted_probes(settings: Config) -> tuple[Probe, ...]:
     return tuple(declared[name] for name in sorted(names))
 
 
+def standing(opened: tuple[ProbeStatus, ...]) -> tuple[ProbeStatus, ...]:
+    """Return what became of every probe there is, those that the settings leave out too, and what goes blind."""
+    became = {status.name: status for status in opened}
+    types = findings.load()
+    for name in sorted({probe.name for probe in probes.load()} - {status.name for status in opened if status.attached}):
+        status = became.get(name) or ProbeStatus(name=name, attached=False, reason="left out in [sensor] probes")
+        became[name] = msgspec.structs.replace(status, blind_findings=findings.blind(types, [name]))
+    return tuple(became[name] for name in sorted(became))
+
+
 def _target(settings: Config) -> Target:
     files = settings.collector
     return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
@@ -113,11 +125,10 @@ class _Agent:
         with ExitStack() as closing:
             spool = self._spool()
             closing.callback(spool.close)
-            source = EbpfSource(self._options(wanted))
+            source: Source = EbpfSource(self._options(wanted))
             closing.callback(source.close)
-            statuses = source.open()
-            classifier = self._classifier()
-            _tell(statuses, classifier)
+            statuses = standing(source.open())
+            _tell(statuses)
             enricher = Enricher(host=self._host, counters=counters)
             closing.callback(enricher.close)
             enricher.seed()
@@ -126,7 +137,7 @@ class _Agent:
             delivery.start()
             decoder = Decoder(wanted, counters, boot_at_ns())
             health = _Health(source, delivery, counters, settings.health_interval_s)
-            stages = Stages(source, decoder, enricher, classifier, delivery)
+            stages = Stages(source, decoder, enricher, self._classifier(), delivery)
             Pipeline(stages, counters).run(lambda: health.maybe_report() or stop.is_set())
             source.close()
             health.report()
@@ -163,7 +174,7 @@ class _Agent:
 class _Health:
     """Counters and memory, reported at an interval."""
 
-    def __init__(self, source: EbpfSource, delivery: Delivery, counters: Counters, interval_s: int) -> None:
+    def __init__(self, source: Source, delivery: Delivery, counters: Counters, interval_s: int) -> None:
         self._source = source
         self._delivery = delivery
         self._counters = counters
@@ -191,12 +202,12 @@ def _part(delivery: Delivery) -> None:
     delivery.close(FAREWELL_S if delivery.state == "connected" else 0.0)
 
 
-def _tell(statuses: tuple[ProbeStatus, ...], classifier: Classifier) -> None:
+def _tell(statuses: tuple[ProbeStatus, ...]) -> None:
     """Log what is attached, what is not, and what goes blind.  Raises HostUnsupported when nothing is attached."""
     attached = [status.name for status in statuses if status.attached]
     for status in statuses:
         if not status.attached:
-            blind = ", ".join(classifier.blind([status.name])) or "none"
+            blind = ", ".join(status.blind_findings) or "none"
             _log.warning("probe %s is unavailable: %s; findings that go blind: %s", status.name, status.reason, blind)
     if not attached:
         raise HostUnsupported("no probe could be attached; `vedette doctor` says why and what to do")

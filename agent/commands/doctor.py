@@ -81,7 +81,7 @@ def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...]) -> Rep
     advice = [f"{name}: {check.advice}" for name, check in checks.items() if check.advice]
     if missing:
         advice.append(f"probes {', '.join(sorted(missing))}: the reason beside each says what the kernel refused")
-    blind = tuple(one.name for one in findings.load() if missing & {*one.kinds, *one.needs})
+    blind = findings.blind(findings.load(), missing)
     return Report(checks=checks, probes=listed, blind_findings=blind, advice=tuple(advice))
 
 

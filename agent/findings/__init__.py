@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Collection
+from collections.abc import Iterable
 
 from agent.counters import Counters
 from agent.findings import _known
@@ -15,7 +17,7 @@ from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
 
-__all__ = ("AnyFinding", "FindingType", "kind_of", "known_excuses", "known_good", "load")
+__all__ = ("AnyFinding", "FindingType", "blind", "kind_of", "known_excuses", "known_good", "load")
 
 
 def load() -> tuple[AnyFinding, ...]:
@@ -23,6 +25,12 @@ def load() -> tuple[AnyFinding, ...]:
     stems = [found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_")]
     types: list[AnyFinding] = [importlib.import_module(f"{__name__}.{stem}").FINDING for stem in stems]
     return tuple(sorted(types, key=lambda finding: finding.name))
+
+
+def blind(types: Iterable[AnyFinding], missing_probes: Collection[str]) -> tuple[str, ...]:
+    """Return the names of those that go blind, wholly or in part, while these probes are not attached."""
+    missing = frozenset(missing_probes)
+    return tuple(finding.name for finding in types if not missing.isdisjoint(finding.kinds + finding.needs))
 
 
 def known_good(counters: Counters) -> _known.KnownGood:

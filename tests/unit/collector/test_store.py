@@ -151,7 +151,7 @@ def test_health_is_kept(store: Store, tmp_path: Path) -> None:
     row = agent(tmp_path)
     assert row["counters"] == {"ring.lost": 2**64 - 1}
     assert row["resident_bytes"] == GREATEST
-    assert row["probes"][0]["blind"] == ["A:B/C"]
+    assert row["probes"][0]["blind_findings"] == ["A:B/C"]
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE findings; --", "a\x00b", "\ud7ff\U0010ffff", "%_\\", "x" * 100_000])

@@ -12,9 +12,11 @@ import pytest
 
 from agent import cli
 from agent import probes
+from agent.commands.agent import standing
 from agent.commands.agent import wanted_probes
 from agent.config import parse
 from agent.errors import ConfigError
+from agent.model import ProbeStatus
 
 ROOT = Path(__file__).parents[3]
 PROBES = [probe.name for probe in probes.load()]
@@ -36,6 +38,26 @@ def test_a_probe_that_there_is_not_gets_the_near_ones() -> None:
     """A slip in a name does not leave a hole."""
     with pytest.raises(ConfigError, match="no such probe: 'proces_exec'; near: process_exec"):
         wanted_probes(parse("[sensor]\nprobes = ['proces_exec']", "f"))
+
+
+def test_a_probe_that_is_not_attached_says_what_goes_blind() -> None:
+    """Health names the findings that cannot fire, also where it was the operator who left the probe out."""
+    attached = ProbeStatus(name="process_exec", attached=True, lane="raw tracepoint")
+    refused = ProbeStatus(name="dns_query", attached=False, reason="no cgroup2")
+
+    stands = {status.name: status for status in standing((attached, refused))}
+
+    assert PROBES == list(stands)
+    assert attached == stands["process_exec"]
+    assert ("no cgroup2", ("CryptoCurrency:Runtime/BitcoinTool.B!DNS",)) == (
+        stands["dns_query"].reason,
+        stands["dns_query"].blind_findings,
+    )
+    assert ("left out in [sensor] probes", ("Execution:Runtime/ReverseShell",)) == (
+        stands["net_connect"].reason,
+        stands["net_connect"].blind_findings,
+    )
+    assert () == stands["process_fork"].blind_findings
 
 
 @pytest.mark.parametrize(

@@ -322,10 +322,10 @@ def test_a_hostile_finding_is_still_delivered() -> None:
 
 
 def test_hello_and_health_name_the_probes() -> None:
-    """The collector learns what is attached, and why the rest is not."""
+    """The collector learns what is attached, why the rest is not, and what goes blind."""
     probes = (
         ProbeStatus(name="process_exec", attached=True, lane="raw_tracepoint"),
-        ProbeStatus(name="dns_query", attached=False, reason="no cgroup2"),
+        ProbeStatus(name="dns_query", attached=False, reason="no cgroup2", blind_findings=("A:B/C",)),
     )
     encoder = wire.Encoder(Counters())
 
@@ -333,7 +333,9 @@ def test_hello_and_health_name_the_probes() -> None:
     health = ingest_pb2.AgentMessage.FromString(encoder.health(5, probes, ({"a": 2**65, "b": -1}, 7))).health
 
     assert ("i-1", "s", ["process_exec"]) == (hello.host.id, hello.spool_id, list(hello.probes))
-    assert ["no cgroup2"] == [probe.reason for probe in health.probes if not probe.attached]
+    assert [("no cgroup2", ["A:B/C"])] == [
+        (probe.reason, list(probe.blind_findings)) for probe in health.probes if not probe.attached
+    ]
     assert ({"a": 2**64 - 1, "b": 0}, 7, 5) == (dict(health.counters), health.resident_bytes, health.at_ns)
 
 
