@@ -23,6 +23,8 @@ from collector.sequence import Lane
 from collector.sequence import Toll
 from vedette.v1 import event_pb2
 
+EVENT_BYTES = 512  # what an event costs in memory however short it was on the wire
+
 Acknowledge = Callable[[int], Awaitable[None]]
 """Tells the agent that everything through this sequence is durable."""
 
@@ -46,10 +48,11 @@ class EventLane:
 
         Raises ProtocolError.
         """
-        await self._keeping.budget.take(size_bytes)
+        cost_bytes = size_bytes + EVENT_BYTES * len(events)
+        await self._keeping.budget.take(cost_bytes)
         # From here to the end nothing may be awaited: a flush in between would
         # acknowledge what the lane has counted and the list does not hold yet.
-        self._waiting_bytes += size_bytes
+        self._waiting_bytes += cost_bytes
         self._waiting += self._lane.take(events)
         self._anything.set()
         rows = self._keeping.config.flush_rows

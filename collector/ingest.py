@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from collector.bounds import fault_of
 from collector.errors import IdentityError
 from collector.errors import ProtocolError
 from collector.hello import identify
@@ -62,7 +63,7 @@ class Ingest:
             first = await asyncio.wait_for(read(), HELLO_TIMEOUT_S)
             if first is None:
                 return
-            key = identify(first.message, context.auth_context())
+            key = identify(first.taken(), context.auth_context())
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_TIMEOUT_S} s")
         except ProtocolError as exc:
@@ -94,4 +95,7 @@ async def _refuse(context: Context, end: End) -> None:
 
 
 def _received(data: bytes) -> Received:
-    return Received(ingest_pb2.AgentMessage.FromString(data), len(data))
+    """Parse a message; what is too much is let go here, before another stream's is parsed."""
+    message = ingest_pb2.AgentMessage.FromString(data)
+    fault = fault_of(message, len(data))
+    return Received(message if fault is None else ingest_pb2.AgentMessage(), len(data), fault)

@@ -83,7 +83,7 @@ class Query:
                     await context.write(query_pb2.Update(status=hub.status(now_ns(), watcher.missed)))
                     status_at = loop.time() + STATUS_INTERVAL_S
                 try:
-                    row = await asyncio.wait_for(watcher.waiting.get(), max(0.0, status_at - loop.time()))
+                    row = await asyncio.wait_for(watcher.take(), max(0.0, status_at - loop.time()))
                 except TimeoutError:
                     continue
                 await context.write(query_pb2.Update(finding=query_pb2.Row(json=row)))

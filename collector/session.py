@@ -30,9 +30,6 @@ from collector.sequence import Lane
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
 
-TYPE_LIMIT = 100  # characters of a finding type, as in the guardduty model
-HEALTH_LIMIT = 1_000  # counters, and probes, in one health message; an agent has dozens
-
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +38,14 @@ class Received(NamedTuple):
 
     message: ingest_pb2.AgentMessage
     size_bytes: int
+    fault: str | None = None
+    """Why it is not taken; it is then empty."""
+
+    def taken(self) -> ingest_pb2.AgentMessage:
+        """Return the message. Raises ProtocolError when it has a fault."""
+        if self.fault is not None:
+            raise ProtocolError(self.fault)
+        return self.message
 
 
 class Connection(NamedTuple):
@@ -144,12 +149,12 @@ class Session:
 
     async def _take(self, received: Received) -> None:
         """Do what a message asks. Raises ProtocolError, GaveUp."""
-        message = received.message
+        message = received.taken()
         match message.WhichOneof("message"):
             case "events":
                 await self._events.add(message.events.events, received.size_bytes)
             case "findings":
-                await self._keep_findings(_checked(message.findings.findings))
+                await self._keep_findings(message.findings.findings)
             case "evicted":
                 await self._take_evicted(message.evicted)
             case "health":
@@ -180,8 +185,6 @@ class Session:
                 raise ProtocolError("evicted without a lane")
 
     async def _keep_health(self, health: ingest_pb2.Health) -> None:
-        if len(health.counters) > HEALTH_LIMIT or len(health.probes) > HEALTH_LIMIT:
-            raise ProtocolError(f"health has more than {HEALTH_LIMIT} counters or probes")
         keeping = self._keeping
         keeping.hub.health(self._key, health)
         keep = partial(keeping.store.keep_health, self._key, health)
@@ -195,11 +198,3 @@ class Session:
             # An agent that is gone learns from the next welcome what is durable.
             with suppress(grpc.aio.BaseError, asyncio.CancelledError):
                 await self._connection.write(message)
-
-
-def _checked(occurrences: Sequence[finding_pb2.Finding]) -> Sequence[finding_pb2.Finding]:
-    """Return findings whose type fits its column. Raises ProtocolError."""
-    for occurrence in occurrences:
-        if not 0 < len(occurrence.type) <= TYPE_LIMIT:
-            raise ProtocolError(f"a finding's type must have 1 to {TYPE_LIMIT} characters")
-    return occurrences

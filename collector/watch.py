@@ -15,8 +15,9 @@ from collector.sequence import Toll
 from vedette.v1 import ingest_pb2
 from vedette.v1 import query_pb2
 
-QUEUE_LIMIT = 1_000  # findings a slow watcher may fall behind; some megabytes
-AGENTS_LIMIT = 10_000  # remembered; a status of so many has a few megabytes
+QUEUE_LIMIT = 1_000  # findings a slow watcher may fall behind
+QUEUE_BYTES = 16 * 1024 * 1024  # and their size: ordinary ones have some kilobytes, an agent's word may be longer
+AGENTS_LIMIT = 1_000  # beyond so many, those that left are forgotten (SQL has them): each may have 64 KiB of counters
 _UINT64_LIMIT = 2**64 - 1
 
 
@@ -25,14 +26,22 @@ class Watcher:
 
     def __init__(self) -> None:
         self.waiting: asyncio.Queue[bytes] = asyncio.Queue(QUEUE_LIMIT)
+        self.waiting_bytes = 0
         self.missed = 0
 
     def offer(self, row: bytes) -> None:
         """Hand over a finding, or count it when there is no room."""
-        try:
-            self.waiting.put_nowait(row)
-        except asyncio.QueueFull:
+        if self.waiting.full() or self.waiting_bytes + len(row) > QUEUE_BYTES:
             self.missed += 1
+            return
+        self.waiting.put_nowait(row)
+        self.waiting_bytes += len(row)
+
+    async def take(self) -> bytes:
+        """Return the next finding, once there is one."""
+        row = await self.waiting.get()
+        self.waiting_bytes -= len(row)
+        return row
 
 
 @dataclass

@@ -239,6 +239,9 @@ def test_an_agent_that_vanishes_leaves_its_events(tmp_path: Path) -> None:
             assert again.hello().events_through == 10
 
 
+HELLO: dict[str, Any] = {"hello": {"host": {"id": "h"}, "spool_id": "s"}}
+
+
 @pytest.mark.parametrize(
     ("complaint", "messages"),
     [
@@ -253,6 +256,21 @@ def test_an_agent_that_vanishes_leaves_its_events(tmp_path: Path) -> None:
             "a finding's type",
             [{"hello": {"host": {"id": "h"}, "spool_id": "s"}}, {"findings": {"findings": [{"sequence": 1}]}}],
             id="no type",
+        ),
+        pytest.param(
+            "the most",
+            [HELLO, {"events": {"events": [{"sequence": number} for number in range(1, 400_000)]}}],
+            id="events that are nothing but many",
+        ),
+        pytest.param(
+            "a finding's severity",
+            [HELLO, {"findings": {"findings": [{"sequence": 1, "type": "T", "severity": float("nan")}]}}],
+            id="a severity that is no number",
+        ),
+        pytest.param(
+            "bytes of health",
+            [HELLO, {"health": {"counters": {f"{number:0100}": 1 for number in range(1000)}}}],
+            id="long names of counters",
         ),
         pytest.param(
             "without a lane",

@@ -117,6 +117,21 @@ def test_a_slow_watcher_loses_findings_and_is_told() -> None:
     assert hub.status(1, 0).findings == watch.QUEUE_LIMIT + 4
 
 
+def test_a_watcher_is_owed_bytes_not_only_findings() -> None:
+    """A few findings of megabytes each do not fill the memory of the collector."""
+    hub = Hub()
+    hub.joined(KEY, HELLO)
+    row = {"id": "x" * (watch.QUEUE_BYTES // 4)}
+    with hub.watcher() as watcher:
+        for _ in range(4):
+            hub.publish([row])
+        assert (3, 1) == (watcher.waiting.qsize(), watcher.missed)
+
+        asyncio.run(watcher.take())
+        hub.publish([row])
+        assert (3, 1) == (watcher.waiting.qsize(), watcher.missed)
+
+
 def test_status_says_who_is_there_and_what_was_lost() -> None:
     """Connected agents, their probes, their own counters and ours."""
     hub = Hub()
