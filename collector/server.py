@@ -52,6 +52,8 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),  # else a second server on the port takes half the agents, and nobody notices
     ("grpc.keepalive_time_ms", 30_000),  # finds hosts that are gone without a word
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # what ends it in 1.85; the line above alone takes 60 s (grpc/grpc#39239)
+    ("grpc.max_concurrent_streams", 100),  # of one connection; an agent has one
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # agents ping, too
 ]
 
