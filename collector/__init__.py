@@ -1,12 +1,14 @@
 """The collector: takes what agents send, keeps it durably, and answers questions about it.
 
-    address   where to listen, and whether plain text is allowed there
-    sequence  which messages of a lane are new, late or lost
-    ingest    one stream of one agent; acknowledges what is durable
-    store     findings and agents in SQL          events   events in Parquet
-    aggregate guardduty                           columns  names  compact
-    query     reading both, running or not        service  watch
-    server    all of it together
+    server     all of it together, and what a stopped one leaves behind: nothing unwritten
+    address    where to listen, and whether plain text is allowed there
+    ingest     streams of agents arrive (gRPC)      hello  bounds   who speaks, and how much at once
+    session    one of them, to its end              sequence        which numbers are new, late or lost
+    batching   its events on their way into files   keeping         what all streams share
+    store      findings and agents in SQL           schema  aggregate  guardduty
+    events     events in Parquet                    names  columns  compact
+    query      reading both, running or not
+    service    the same over gRPC, and live         watch
 
 It shares `proto/` with the agent and nothing else.
 """

@@ -1,22 +1,23 @@
-"""What all streams of a collector share, and how they insist on a disk that refuses."""
+"""What all streams of a collector share, on its one event loop, and how they insist on a disk that refuses."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from collections.abc import Awaitable
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from collector.budget import Budget
-from collector.claims import Claims
 from collector.config import Config
 from collector.errors import StateError
 from collector.events import EventFiles
+from collector.names import AgentKey
 from collector.store import Store
 from collector.watch import Hub
 
@@ -25,6 +26,66 @@ RETRY_LAST_S = 10.0  # a full disk is emptied by a person; ten seconds later is 
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+
+
+class Budget:
+    """Bytes that may wait in memory, over all streams: who would exceed them waits, and so does its agent."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._used_bytes = 0
+        self._changed = asyncio.Condition()
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until `size_bytes` fit. One that is larger than the whole fits an empty budget."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._fits(size_bytes))
+            self._used_bytes += size_bytes
+
+    async def give_back(self, size_bytes: int) -> None:
+        """Return what was taken."""
+        async with self._changed:
+            self._used_bytes -= size_bytes
+            self._changed.notify_all()
+
+    def _fits(self, size_bytes: int) -> bool:
+        return self._used_bytes == 0 or self._used_bytes + size_bytes <= self._limit_bytes
+
+
+class Claims:
+    """At most one live stream for each agent's spool, and the newest wins.
+
+    An agent whose connection broke half-way dials again while the collector still
+    believes in the old stream; two of them would keep the same events twice.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[AgentKey, asyncio.Lock] = {}
+        self._closing: dict[AgentKey, asyncio.Event] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: AgentKey, closing: asyncio.Event) -> AsyncIterator[None]:
+        """Wait until no older holder of `key` is left, having set its `closing`; hold it meanwhile.
+
+        `closing` is this holder's: set when a newer one wants the key, maybe even before it was had.
+        """
+        older = self._closing.get(key)
+        if older is not None:
+            older.set()
+        self._closing[key] = closing
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if self._closing.get(key) is closing:
+                del self._closing[key]
+                del self._locks[key]
+
+    def close_all(self) -> None:
+        """Ask every holder to end."""
+        for closing in self._closing.values():
+            closing.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,6 @@ from collector import compact
 from collector import config as configuration
 from collector.address import Address
 from collector.address import require_free
-from collector.budget import Budget
-from collector.claims import Claims
 from collector.config import Config
 from collector.config import Tls
 from collector.errors import AddressError
@@ -38,6 +36,8 @@ from collector.errors import ConfigError
 from collector.errors import StateError
 from collector.events import EventFiles
 from collector.ingest import Ingest
+from collector.keeping import Budget
+from collector.keeping import Claims
 from collector.keeping import Keeping
 from collector.service import Query
 from collector.store import Store
