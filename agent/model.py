@@ -252,6 +252,28 @@ class DnsQuery(Event, frozen=True, kw_only=True, tag="dns_query"):
     cookie: int | None
 
 
+class Ptrace(Event, frozen=True, kw_only=True, tag="ptrace"):
+    """One process began to watch, read or change another, or tried to: `result` tells.
+
+    Told once a second for the same caller, request, target and outcome.
+    """
+
+    request_raw: int
+    """PTRACE_* (include/uapi/linux/ptrace.h). The target of PTRACE_TRACEME (0) is the caller itself."""
+    target_number: int
+    """The thread as the caller called it: in the caller's pid namespace, and perhaps of nobody."""
+    target_tgid: int | None
+    """None when there was no such process once the call was over."""
+    target_started_ns: int | None
+    target_path: str | None
+    """Of the program it runs; None for the dead and for kernel threads."""
+
+    @property
+    def target(self) -> ProcessKey | None:
+        """Return the identity of the target."""
+        return target_key(self.target_tgid, self.target_started_ns)
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 
@@ -468,6 +490,13 @@ class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not attached, in one line."""
     blind_findings: tuple[str, ...] = ()
     """The finding types that cannot fire without it, or only in part; none while it is attached."""
+
+
+def target_key(tgid: int | None, started_ns: int | None) -> ProcessKey | None:
+    """Return the identity of the process that an event was aimed at, None when it is unknown."""
+    if tgid is None or started_ns is None:
+        return None
+    return ProcessKey(tgid, started_ns // NS_PER_TICK)
 
 
 def facts(event: Event) -> dict[str, Any]:

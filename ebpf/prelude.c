@@ -85,6 +85,12 @@ struct file_info {
 	u32 reserved;
 };
 
+struct target_info {
+	u64 started_ns;
+	u32 tgid; // 0: no such process
+	u32 number; // as the caller called it: a thread, in the caller's namespace
+};
+
 struct loss {
 	u64 submitted;
 	u64 repeated; // known already and left out on purpose: no loss

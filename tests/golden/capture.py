@@ -32,6 +32,7 @@ from agent.model import NetConnect
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
+from agent.model import Ptrace
 from agent.sensor.ebpf.source import EbpfSource
 from tests.kernel import networks
 from tests.kernel import races
@@ -77,6 +78,13 @@ if not os.fork():
     s.sendall(sized(message("inherited.test")))
     os._exit(0)
 os.wait()
+"""
+TRACE = """
+import ctypes, os, subprocess
+child = subprocess.Popen(("/bin/sleep", "60"), cwd="/")
+ctypes.CDLL(None).ptrace(0x4206, {number}, 0, 0)
+child.kill()
+child.wait()
 """
 
 
@@ -142,6 +150,8 @@ DEEDS: dict[str, Deed] = {
     ),
     "dns_query-inherited": Deed(DnsQuery, on_a_network(ASK_AS_CHILD), is_unsure),
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
+    "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
+    "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
 }
 
 

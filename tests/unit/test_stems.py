@@ -22,6 +22,8 @@ MESSAGES = {field.name: field.message_type for field in KIND.fields}
 
 NOT_PROBES = frozenset({"__init__", "declaration", "header", "layout"})
 """Modules of agent/probes that are what probes are written in."""
+PRELUDE = frozenset({"prelude", "prelude_objects", "prelude_targets"})
+"""C files that are what probes are written in."""
 
 
 def stems(folder: str, pattern: str = "*.py") -> set[str]:
@@ -37,7 +39,7 @@ FINDINGS = stems("agent/findings")
 @pytest.mark.parametrize(
     "found",
     [
-        pytest.param(stems("ebpf", "*.c") - {"prelude", "prelude_objects"}, id="C files"),
+        pytest.param(stems("ebpf", "*.c") - PRELUDE, id="C files"),
         pytest.param({str(tag) for tag in EVENTS}, id="event classes"),
         pytest.param(set(MESSAGES), id="messages in the oneof of Event"),
     ],
