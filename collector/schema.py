@@ -19,6 +19,10 @@ from sqlalchemy import Text
 
 VERSION = 1  # of these tables; a store that says another is refused, never guessed at
 
+LANES = ("findings", "events")
+COUNTS = ("through", "missing", "evicted", "duplicates")
+"""Of each lane: what is durable, what was lost without a word, given up by the agent's spool, sent twice."""
+
 metadata = MetaData()
 
 meta = Table("meta", metadata, Column("version", Integer, nullable=False))
@@ -36,17 +40,8 @@ agents = Table(
     Column("resident_bytes", BigInteger),
     Column("first_seen_at_ns", BigInteger, nullable=False),
     Column("last_seen_at_ns", BigInteger, nullable=False),
-    # Per lane: durable, lost without a word, given up by the agent's spool, sent twice.
-    Column("findings_through", BigInteger, nullable=False),
-    Column("findings_missing", BigInteger, nullable=False),
-    Column("findings_evicted", BigInteger, nullable=False),
-    Column("findings_duplicates", BigInteger, nullable=False),
-    Column("events_through", BigInteger, nullable=False),
-    Column("events_missing", BigInteger, nullable=False),
-    Column("events_evicted", BigInteger, nullable=False),
-    Column("events_duplicates", BigInteger, nullable=False),
-    Column("findings_gaps", Text, nullable=False),  # JSON: the latest missing ranges, [first, last]
-    Column("events_gaps", Text, nullable=False),
+    *(Column(f"{lane}_{count}", BigInteger, nullable=False) for lane in LANES for count in COUNTS),
+    *(Column(f"{lane}_gaps", Text, nullable=False) for lane in LANES),  # JSON: the latest missing [first, last]
 )
 
 findings = Table(

@@ -213,12 +213,9 @@ def _is(key: AgentKey) -> Any:
 
 
 def _new_agent(key: AgentKey, now_ns: int) -> dict[str, Any]:
-    zeros = {f"{lane}_{count}": 0 for lane in ("findings", "events") for count in _COUNTS}
-    gaps = {"findings_gaps": "[]", "events_gaps": "[]"}
+    zeros = {f"{lane}_{count}": 0 for lane in schema.LANES for count in schema.COUNTS}
+    gaps = {f"{lane}_gaps": "[]" for lane in schema.LANES}
     return zeros | gaps | key._asdict() | {"counters": "{}", "first_seen_at_ns": now_ns}
-
-
-_COUNTS = ("through", "missing", "evicted", "duplicates")
 
 
 def _connect_args(url: str) -> dict[str, Any]:
