@@ -274,6 +274,14 @@ class Ptrace(Event, frozen=True, kw_only=True, tag="ptrace"):
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
+    """An internet socket was told to wait for connections; `result` says whether it does."""
+
+    fd: int
+    socket: Socket | None
+    """None when another thread had taken the descriptor away: `fd_raced`."""
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -29,6 +29,7 @@ from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
 from agent.model import NetConnect
+from agent.model import NetListen
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
@@ -62,6 +63,16 @@ fd = next_fd()
 pid = racer(lambda: libc.close(fd))
 for number in spread(400):
     libc.close(libc.memfd_create(b"raced", 1))
+stop(pid)
+"""
+RACED_LISTEN = """
+import socket
+fd = next_fd()
+pid = racer(lambda: libc.close(fd))
+for number in spread(400):
+    s = socket.socket()
+    libc.listen(s.fileno(), 1)
+    s.detach()
 stop(pid)
 """
 ASK_BY_TCP = """
@@ -152,6 +163,12 @@ DEEDS: dict[str, Deed] = {
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
+    "net_listen": Deed(NetListen, on_a_network("s = tcp(); s.bind((HERE, 8080)); s.listen()")),
+    "net_listen-ipv6": Deed(
+        NetListen, on_a_network("s = tcp(socket.AF_INET6); cookie(s); s.bind(('::', 8080)); s.listen()")
+    ),
+    "net_listen-refused": Deed(NetListen, on_a_network("s = udp(); s.bind((HERE, 8080)); libc.listen(s.fileno(), 1)")),
+    "net_listen-raced": Deed(NetListen, (*PYTHON, races.PRELUDE + RACED_LISTEN), raced),
 }
 
 
