@@ -12,6 +12,8 @@ from agent.errors import PeerError
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _M_ARENA_MAX = -8  # malloc.h
+_TERMINATING = (signal.SIGTERM, signal.SIGHUP)
+_BY_SIGNAL = 128  # and its number: the exit status as a shell reports it
 
 
 def stop_on_signals() -> threading.Event:
@@ -31,6 +33,21 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, told)
     return stop
+
+
+def unwind_on_signals() -> None:
+    """Have the first SIGTERM or SIGHUP end this process as an error would: what is left behind is cleaned up first.
+
+    For a program with no loop of its own to look at an event. Others that come meanwhile do not interrupt that.
+    """
+
+    def told(number: int, _frame: FrameType | None) -> None:
+        for one in _TERMINATING:
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(_BY_SIGNAL + number)
+
+    for number in _TERMINATING:
+        signal.signal(number, told)
 
 
 def keep_one_heap() -> None:

@@ -10,6 +10,7 @@ import click
 
 from agent import simulate
 from agent.commands import _names
+from agent.commands import _process
 from agent.errors import HostUnsupported
 from agent.simulate import Deed
 from agent.simulate import Trigger
@@ -28,8 +29,9 @@ NOT_DONE = 1  # of several deeds, some could not be done here
 def command(ctx: click.Context, finding: str | None, listed: bool, everything: bool, as_json: bool) -> int:  # noqa: FBT001
     """Do, harmlessly, the real thing that a finding is about, and say what was done.
 
-    Nothing is left behind. Exit status 0 means that the deed was done; whether it
-    was found is for `vedette run` or `vedette findings` to say.
+    Nothing is left behind, unless it is killed with SIGKILL: then a container for a
+    minute, and two mounts under /tmp. Exit status 0 means that the deed was done;
+    whether it was found is for `vedette run` or `vedette findings` to say.
 
     \b
     Example:
@@ -41,6 +43,7 @@ def command(ctx: click.Context, finding: str | None, listed: bool, everything: b
     triggers = {trigger.finding: trigger for trigger in simulate.load()}
     if listed:
         return _list(triggers.values(), as_json=as_json)
+    _process.unwind_on_signals()
     if finding is not None:
         trigger = triggers[_names.resolve(finding, triggers, "finding that can be simulated")]
         _tell(trigger, trigger.run(), as_json=as_json)
