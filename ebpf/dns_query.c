@@ -38,26 +38,16 @@
 
 struct dns_query_record {
 	struct record_header header;
-	u64 cookie;
-	u8 local_address[16];
-	u8 remote_address[16];
-	u16 family;
-	u16 protocol;
-	u16 local_port;
-	u16 remote_port;
+	struct socket_info socket;
 	char data[MESSAGE_BYTES];
 };
 
-// Where things are in a packet; `at` begins as that of the transport header and
-// ends as that of the message.
+// Between whom a packet goes, and where in it: `at` begins as the place of the
+// transport header and ends as that of the message.
 struct packet {
-	u8 local_address[16];
-	u8 remote_address[16];
+	struct socket_info socket;
 	u32 at;
-	u16 family;
-	u16 protocol;
-	u16 local_port;
-	u16 remote_port;
+	u32 reserved;
 };
 
 static __always_inline u16 big_endian(const u8 *bytes)
@@ -71,11 +61,11 @@ static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *pack
 	u8 ip[20];
 	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)))
 		return false;
-	packet->family = AF_INET;
-	packet->protocol = ip[9];
+	packet->socket.family = AF_INET;
+	packet->socket.protocol = ip[9];
 	packet->at = (ip[0] & 0xf) * 4;
-	__builtin_memcpy(packet->local_address, ip + 12, 4);
-	__builtin_memcpy(packet->remote_address, ip + 16, 4);
+	__builtin_memcpy(packet->socket.local_address, ip + 12, 4);
+	__builtin_memcpy(packet->socket.remote_address, ip + 16, 4);
 	return !(big_endian(ip + 6) & 0x1fff);
 }
 
@@ -85,23 +75,23 @@ static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *pack
 	u8 ip[40];
 	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)))
 		return false;
-	packet->family = AF_INET6;
-	packet->protocol = ip[6];
+	packet->socket.family = AF_INET6;
+	packet->socket.protocol = ip[6];
 	packet->at = sizeof(ip);
-	__builtin_memcpy(packet->local_address, ip + 8, 16);
-	__builtin_memcpy(packet->remote_address, ip + 24, 16);
+	__builtin_memcpy(packet->socket.local_address, ip + 8, 16);
+	__builtin_memcpy(packet->socket.remote_address, ip + 24, 16);
 	return true;
 }
 
 static __always_inline bool read_ports(struct __sk_buff *skb, struct packet *packet)
 {
 	u8 ports[4];
-	if (packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_TCP)
+	if (packet->socket.protocol != IPPROTO_UDP && packet->socket.protocol != IPPROTO_TCP)
 		return false;
 	if (bpf_skb_load_bytes(skb, packet->at, ports, sizeof(ports)))
 		return false;
-	packet->local_port = big_endian(ports);
-	packet->remote_port = big_endian(ports + 2);
+	packet->socket.local_port = big_endian(ports);
+	packet->socket.remote_port = big_endian(ports + 2);
 	return true;
 }
 
@@ -112,12 +102,12 @@ static __always_inline bool goes_to_dns(struct __sk_buff *skb, struct packet *pa
 	struct bpf_sock *sk = skb->sk;
 	struct record_header *owner;
 	u64 cookie;
-	if (packet->remote_port == DNS_PORT)
+	if (packet->socket.remote_port == DNS_PORT)
 		return true;
 	if (!sk)
 		return false;
 	u16 told = sk->dst_port;
-	if (told || packet->protocol == IPPROTO_TCP)
+	if (told || packet->socket.protocol == IPPROTO_TCP)
 		return told == bpf_htons(DNS_PORT);
 	cookie = socket_cookie(skb);
 	owner = socket_owners.lookup(&cookie);
@@ -148,7 +138,7 @@ static __always_inline bool is_question(struct __sk_buff *skb, struct packet *pa
 		return false;
 	if (!read_ports(skb, packet) || !goes_to_dns(skb, packet))
 		return false;
-	if (packet->protocol == IPPROTO_UDP)
+	if (packet->socket.protocol == IPPROTO_UDP)
 		packet->at += 8;
 	else if (!begins_message(skb, packet))
 		return false;
@@ -210,7 +200,7 @@ static __always_inline void report_question(struct __sk_buff *skb, struct packet
 	struct dns_query_record *record;
 	struct record_header header;
 	u64 cookie = socket_cookie(skb);
-	fill_asker(&header, cookie, packet->protocol);
+	fill_asker(&header, cookie, packet->socket.protocol);
 	if (is_own(header.tgid))
 		return;
 	record = reserve_activity(SLOT_dns_query, sizeof(*record));
@@ -218,14 +208,9 @@ static __always_inline void report_question(struct __sk_buff *skb, struct packet
 		return;
 	record->header = header;
 	record->header.len = __builtin_offsetof(struct dns_query_record, data);
-	record->cookie = cookie;
-	__builtin_memcpy(record->local_address, packet->local_address, 16);
-	__builtin_memcpy(record->remote_address, packet->remote_address, 16);
-	record->family = packet->family;
-	record->protocol = packet->protocol;
-	record->local_port = packet->local_port;
-	record->remote_port = packet->remote_port;
-	if (packet->protocol == IPPROTO_UDP && skb->gso_segs > 1)
+	record->socket = packet->socket;
+	record->socket.cookie = cookie;
+	if (packet->socket.protocol == IPPROTO_UDP && skb->gso_segs > 1)
 		record->header.flags |= FLAG_TRUNCATED;
 	append_message(skb, record, packet->at);
 	submit_activity(SLOT_dns_query, &record->header);

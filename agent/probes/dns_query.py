@@ -22,13 +22,7 @@ MESSAGE_BYTES = 512
 RECORD = Layout(
     "dns_query_record",
     ("header", f"{header.HEADER.size}s"),
-    ("cookie", "Q"),
-    ("local_address", "16s"),
-    ("remote_address", "16s"),
-    ("family", "H"),
-    ("protocol", "H"),
-    ("local_port", "H"),
-    ("remote_port", "H"),
+    ("socket", f"{header.SOCKET.size}s"),
     ("data", f"{MESSAGE_BYTES}s"),
 )
 _DATA = RECORD.offset("data")
@@ -37,17 +31,18 @@ _DATA = RECORD.offset("data")
 def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> DnsQuery:
     """Return the event.  Raises MalformedRecord when the message holds no question, or lies about its lengths."""
     asked = _dns_name.question(record[_DATA:])
+    socket = header.SOCKET.unpack(fields.socket)
     return DnsQuery(
         **common,
         name=asked.name,
         type_raw=asked.type_raw,
         transaction=asked.transaction,
-        protocol=fields.protocol,
-        remote_address=header.address(fields.family, fields.remote_address),
-        remote_port=fields.remote_port,
-        local_address=header.address(fields.family, fields.local_address),
-        local_port=fields.local_port,
-        cookie=fields.cookie or None,
+        protocol=socket.protocol,
+        remote_address=header.address(socket.family, socket.remote_address),
+        remote_port=socket.remote_port,
+        local_address=header.address(socket.family, socket.local_address),
+        local_port=socket.local_port,
+        cookie=socket.cookie or None,
     )
 
 
