@@ -46,6 +46,8 @@ SUBCOMMANDS = {
     "findings": _Subcommand("agent.commands.findings", "Show findings."),
     "events": _Subcommand("agent.commands.events", "Show events."),
     "doctor": _Subcommand("agent.commands.doctor", "Say what works on this host, what does not, and what to do."),
+    "record": _Subcommand("agent.commands.record", "Write what the sensor sees into a file."),
+    "replay": _Subcommand("agent.commands.replay", "Say what a recording comes to; needs no privilege."),
     "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
 }
 
