@@ -5,7 +5,6 @@ Blind to: what the collector has taken and not yet written, at most a second of 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from collections.abc import Iterator
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 import grpc
 
+from agent.deliver.client import channel_to
 from agent.deliver.target import Target
 from agent.errors import CollectorError
 from agent.errors import PeerError
@@ -24,7 +24,6 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 5_000),  # also how long a connection may take; gRPC's own 20 s look like a hang
     ("grpc.use_local_subchannel_pool", 1),  # else a new dial inherits the back-off of the last channel
 )
-_PLAIN_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))  # $http_proxy would take plain text off this host
 _NO_ANSWER = "failed to connect to all addresses"  # gRPC's words, followed by what each address said
 _HANDSHAKE = "handshake"  # somebody answers, and one end does not accept the other's certificate
 _REASON_CHARS = 300  # the collector's words are cut to a line
@@ -41,7 +40,7 @@ class Query:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._channel = _channel(target)
+        self._channel = channel_to(target, _OPTIONS)
         self._stub = query_pb2_grpc.QueryStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -82,13 +81,3 @@ class Query:
             return CollectorUnreachable(f"no collector answers at {self._target.address}")
         family = CollectorUnreachable if code is grpc.StatusCode.UNAVAILABLE else CollectorError
         return family(f"collector {self._target.address}: {details or code.name}"[:_REASON_CHARS])
-
-
-def _channel(target: Target) -> grpc.Channel:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on standard error would repeat ours
-    credentials = target.credentials()
-    if credentials is None:
-        return grpc.insecure_channel(target.uri, options=_PLAIN_OPTIONS)
-    ca, cert, key = credentials
-    secret = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-    return grpc.secure_channel(target.uri, secret, options=_OPTIONS)

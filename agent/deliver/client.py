@@ -18,6 +18,9 @@ from agent.deliver.target import Target
 from agent.errors import CollectorError
 from vedette.v1 import ingest_pb2
 
+Options = tuple[tuple[str, int], ...]
+"""Channel arguments by gRPC's names."""
+
 _METHOD = f"/{ingest_pb2.DESCRIPTOR.services_by_name['Ingest'].full_name}/Stream"
 
 _OPTIONS = (
@@ -29,7 +32,7 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # else a new dial inherits the back-off of the last channel
     ("grpc.max_receive_message_length", 64 * 1024),  # a welcome or an acknowledgement is under 100 bytes
 )
-_PLAIN_OPTIONS = (*_OPTIONS, ("grpc.enable_http_proxy", 0))  # $http_proxy would take plain text off this host
+_PLAIN = (("grpc.enable_http_proxy", 0),)  # $http_proxy would take plain text off this host
 
 _REFUSALS = frozenset(
     {
@@ -69,7 +72,7 @@ class Line:
 
         Raises Unreachable or Refused with the reason; ConfigError when a certificate file became unusable.
         """
-        with _channel(self._target) as channel:
+        with channel_to(self._target, _OPTIONS) as channel:
             stream = channel.stream_stream(
                 _METHOD,
                 request_serializer=ingest_pb2.AgentMessage.SerializeToString,
@@ -98,14 +101,18 @@ class Line:
                 cancel()
 
 
-def _channel(target: Target) -> grpc.Channel:
+def channel_to(target: Target, options: Options) -> grpc.Channel:
+    """Return a channel, in plain text or over mutual TLS as the target demands.
+
+    Raises ConfigError when a certificate file became unusable.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on standard error would repeat what we report
     credentials = target.credentials()
     if credentials is None:
-        return grpc.insecure_channel(target.uri, options=_PLAIN_OPTIONS)
+        return grpc.insecure_channel(target.uri, options=(*options, *_PLAIN))
     ca, cert, key = credentials
     secret = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-    return grpc.secure_channel(target.uri, secret, options=_OPTIONS)
+    return grpc.secure_channel(target.uri, secret, options=options)
 
 
 def _translated(error: grpc.RpcError) -> CollectorError:

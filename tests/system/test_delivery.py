@@ -497,7 +497,7 @@ def test_a_half_open_connection_is_noticed(
 ) -> None:
     """A quiet agent behind a firewall that forgot it finds out by itself and dials again."""
     quick = [("grpc.keepalive_time_ms", 500), ("grpc.keepalive_timeout_ms", 500), ("grpc.http2.ping_timeout_ms", 500)]
-    monkeypatch.setattr(client, "_PLAIN_OPTIONS", (*client._PLAIN_OPTIONS[3:], *quick))
+    monkeypatch.setattr(client, "_OPTIONS", (*client._OPTIONS[3:], *quick))
     peer = Peer()
     with peer.serving(f"127.0.0.1:{port}"), contextlib.closing(Relay(port)) as relay:
         agent = agent_at(Target.parse(relay.address))
@@ -511,11 +511,10 @@ def test_a_half_open_connection_is_noticed(
 
 
 def test_the_options_ask_for_pings() -> None:
-    """What the test above shortens is really there, on both kinds of connection."""
+    """What the test above shortens is really there."""
     expected = {"grpc.keepalive_time_ms": 30_000, "grpc.http2.ping_timeout_ms": 10_000}.items()
 
     assert expected <= dict(client._OPTIONS).items()
-    assert expected <= dict(client._PLAIN_OPTIONS).items()
 
 
 def test_plain_text_takes_no_proxy(
