@@ -274,6 +274,30 @@ class Ptrace(Event, frozen=True, kw_only=True, tag="ptrace"):
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class ProcessVm(Event, frozen=True, kw_only=True, tag="process_vm"):
+    """One process read or wrote the memory of another by process_vm_readv or writev, or tried to: `result` tells.
+
+    `result` is the number of bytes. Told once a second for the same caller, direction, target and outcome.
+    """
+
+    direction: str
+    """`read` or `write`."""
+    flags_raw: int
+    """The kernel refuses any but 0, so far."""
+    target_number: int
+    """The thread as the caller called it: in the caller's pid namespace, and perhaps of nobody."""
+    target_tgid: int | None
+    """None when there was no such process once the call was over."""
+    target_started_ns: int | None
+    target_path: str | None
+    """Of the program it runs; None for the dead and for kernel threads."""
+
+    @property
+    def target(self) -> ProcessKey | None:
+        """Return the identity of the target."""
+        return target_key(self.target_tgid, self.target_started_ns)
+
+
 class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
     """An internet socket was told to wait for connections; `result` says whether it does."""
 

@@ -309,19 +309,23 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #define SYS_OPEN 2
 #define SYS_CREAT 85
 #define SYS_OPENAT2 437
+#define SYS_PROCESS_VM_WRITEV 311
 #define ARGUMENT_0(regs) READ(regs, di)
 #define ARGUMENT_1(regs) READ(regs, si)
 #define ARGUMENT_2(regs) READ(regs, dx)
 #define ARGUMENT_3(regs) READ(regs, r10)
 #define ARGUMENT_4(regs) READ(regs, r8)
+#define ARGUMENT_5(regs) READ(regs, r9)
 #else
 #define THREAD_BYTES 16384
 #define SYS_OPEN -1 // arm64 has openat only
 #define SYS_CREAT -1
 #define SYS_OPENAT2 437
+#define SYS_PROCESS_VM_WRITEV 271
 #define ARGUMENT_0(regs) READ(regs, orig_x0)
 #define ARGUMENT_1(regs) READ(regs, regs[1])
 #define ARGUMENT_2(regs) READ(regs, regs[2])
 #define ARGUMENT_3(regs) READ(regs, regs[3])
 #define ARGUMENT_4(regs) READ(regs, regs[4])
+#define ARGUMENT_5(regs) READ(regs, regs[5])
 #endif

@@ -33,6 +33,7 @@ from agent.model import NetListen
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
+from agent.model import ProcessVm
 from agent.model import Ptrace
 from agent.sensor.ebpf.source import EbpfSource
 from tests.kernel import networks
@@ -96,6 +97,14 @@ child = subprocess.Popen(("/bin/sleep", "60"), cwd="/")
 ctypes.CDLL(None).ptrace(0x4206, {number}, 0, 0)
 child.kill()
 child.wait()
+"""
+WRITE_VM = """
+import ctypes, os, time
+number = os.fork()
+if not number: time.sleep(60)
+ctypes.CDLL(None).process_vm_writev(number, (ctypes.c_uint64 * 2)(8, 8), 1, (ctypes.c_uint64 * 2)(8, 8), 1, 0)
+os.kill(number, 9)
+os.wait()
 """
 
 
@@ -161,6 +170,7 @@ DEEDS: dict[str, Deed] = {
     ),
     "dns_query-inherited": Deed(DnsQuery, on_a_network(ASK_AS_CHILD), is_unsure),
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
+    "process_vm": Deed(ProcessVm, (*PYTHON, WRITE_VM)),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
     "net_listen": Deed(NetListen, on_a_network("s = tcp(); s.bind((HERE, 8080)); s.listen()")),
