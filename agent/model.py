@@ -298,6 +298,16 @@ class ProcessVm(Event, frozen=True, kw_only=True, tag="process_vm"):
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class Userfaultfd(Event, frozen=True, kw_only=True, tag="userfaultfd"):
+    """A process asked to handle page faults itself, or tried to: `result` tells, and is the descriptor.
+
+    Told once a second for the same caller and outcome.
+    """
+
+    flags_raw: int
+    """UFFD_USER_MODE_ONLY (1): faults of the kernel are not handled (include/uapi/linux/userfaultfd.h)."""
+
+
 class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
     """An internet socket was told to wait for connections; `result` says whether it does."""
 

@@ -35,6 +35,7 @@ from agent.model import ProcessExit
 from agent.model import ProcessFork
 from agent.model import ProcessVm
 from agent.model import Ptrace
+from agent.model import Userfaultfd
 from agent.sensor.ebpf.source import EbpfSource
 from tests.kernel import networks
 from tests.kernel import races
@@ -171,6 +172,7 @@ DEEDS: dict[str, Deed] = {
     "dns_query-inherited": Deed(DnsQuery, on_a_network(ASK_AS_CHILD), is_unsure),
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
     "process_vm": Deed(ProcessVm, (*PYTHON, WRITE_VM)),
+    "userfaultfd": Deed(Userfaultfd, (*PYTHON, "import ctypes; ctypes.CDLL(None).syscall(323, 1)")),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
     "net_listen": Deed(NetListen, on_a_network("s = tcp(); s.bind((HERE, 8080)); s.listen()")),
