@@ -10,9 +10,10 @@ from collections.abc import Callable
 import msgspec
 import psutil
 
-from agent.commands import _host
 from agent.errors import HostUnsupported
 from agent.sensor.ebpf import btf
+from agent.sensor.ebpf import child
+from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
 
 _BCC_VERSION = "import bcc; print(bcc.__version__)"
@@ -40,18 +41,18 @@ def kernel() -> Check:
 
 def root() -> Check:
     """Whether we may load probes at all."""
-    return _required(_host.require_root, f"uid {os.geteuid()}")
+    return _required(requirements.require_root, f"uid {os.geteuid()}")
 
 
 def btf_types() -> Check:
     """Whether the kernel describes its types."""
-    return _required(_host.require_btf, str(_host.BTF))
+    return _required(requirements.require_btf, btf.VMLINUX_BTF)
 
 
 def bcc() -> Check:
     """Which interpreter has bcc, and which version of it."""
     try:
-        python = _host.require_bcc()
+        python = child.interpreter_with_bcc(None)
     except HostUnsupported as exc:
         return _missing(exc)
     asked = [python, "-I", "-c", _BCC_VERSION]
@@ -73,7 +74,7 @@ def libbpf() -> Check:
 
 def libbcc_bpf() -> Check:
     """Whether the library that reads the rings is there."""
-    return _required(_host.require_ring_reader, ring.LIBRARY)
+    return _required(ring.load_library, ring.LIBRARY)
 
 
 def cgroup2() -> Check:

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from agent import probes
-from agent.commands import _host
 from agent.commands import _process
 from agent.commands._amounts import amounts
 from agent.commands._amounts import lost
@@ -26,6 +25,7 @@ from agent.recording import About
 from agent.recording import End
 from agent.recording import Kind
 from agent.recording import Recorder
+from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from agent.terminal import escape
@@ -64,7 +64,7 @@ def command(file: Path, duration: int | None, max_mib: int) -> None:
       sudo chown $USER incident.vdt
       vedette replay incident.vdt
     """
-    _host.require_all()
+    requirements.require_all()
     stop = _process.stop_on_signals()
     wanted = probes.load()
     recorder = Recorder(file, _about(wanted), limit_bytes=max_mib * _MIB)

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 from agent import probes
-from agent.commands import _host
 from agent.commands import _process
 from agent.commands._children import REFUSED
 from agent.commands._children import Child
@@ -29,6 +28,7 @@ from agent.deliver.target import Target
 from agent.enrich import this_host
 from agent.errors import StateError
 from agent.lock import HostLock
+from agent.sensor.ebpf import requirements
 from vedette.v1 import query_pb2
 
 REFRESH_S = 0.25
@@ -62,7 +62,7 @@ def command(duration: int | None, state_dir: Path, as_json: bool) -> int:  # noq
       sudo vedette run
       sudo vedette run --json --duration 60 | jq .type
     """
-    _host.require_all()
+    requirements.require_all()
     state_dir = _made(state_dir)
     stop = _process.stop_on_signals()
     lock = HostLock(Config().lock_file)

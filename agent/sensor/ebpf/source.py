@@ -21,10 +21,10 @@ from dataclasses import field
 from itertools import chain
 
 from agent import probes as declarations
-from agent.errors import HostUnsupported
 from agent.model import ProbeStatus
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf import child
+from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
@@ -70,8 +70,7 @@ class EbpfSource:
 
     def open(self) -> tuple[ProbeStatus, ...]:
         """Load, attach and begin to read.  Raises HostUnsupported when nothing can be loaded."""
-        if os.geteuid() != 0:
-            raise HostUnsupported("eBPF probes need root: run it with sudo")
+        requirements.require_root()
         self._library = ring.load_library()
         python = child.interpreter_with_bcc(self._options.python)
         page = os.sysconf("SC_PAGE_SIZE")

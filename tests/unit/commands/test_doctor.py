@@ -83,7 +83,7 @@ def test_what_is_missing_is_split_into_fact_and_advice(monkeypatch: pytest.Monke
     def refuse() -> None:
         raise HostUnsupported("no BTF here: boot another kernel: a newer one")
 
-    monkeypatch.setattr("agent.commands._host.require_btf", refuse)
+    monkeypatch.setattr("agent.sensor.ebpf.requirements.require_btf", refuse)
 
     assert Check(ok=False, detail="no BTF here", advice="boot another kernel: a newer one") == _checks.btf_types()
 

@@ -1,4 +1,7 @@
-"""What must be there before eBPF can work: asked for by `run` before it starts anything, and listed by `doctor`."""
+"""What must be there before eBPF can work, asked for before anything is started.
+
+Each raises HostUnsupported with what is missing, a colon, and what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from pathlib import Path
 from agent.errors import HostUnsupported
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import ring
-
-BTF = Path("/sys/kernel/btf/vmlinux")
+from agent.sensor.ebpf.btf import VMLINUX_BTF
 
 
 def require_root() -> None:
@@ -20,26 +22,16 @@ def require_root() -> None:
 
 def require_btf() -> None:
     """Raise HostUnsupported unless the kernel describes its types."""
-    if not BTF.exists():
+    if not Path(VMLINUX_BTF).exists():
         raise HostUnsupported(
-            f"the kernel has no BTF ({BTF} is missing): boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, "
+            f"the kernel has no BTF ({VMLINUX_BTF} is missing): boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, "
             "as those of Debian 11, Ubuntu 20.10, Amazon Linux 2023 and newer are"
         )
-
-
-def require_bcc(python: Path | None = None) -> str:
-    """Return the interpreter that has bcc.  Raises HostUnsupported naming the package to install."""
-    return child.interpreter_with_bcc(None if python is None else str(python))
-
-
-def require_ring_reader() -> None:
-    """Raise HostUnsupported unless the library that reads the rings loads."""
-    ring.load_library()
 
 
 def require_all() -> None:
     """Raise HostUnsupported with the first thing that is missing."""
     require_root()
     require_btf()
-    require_bcc()
-    require_ring_reader()
+    child.interpreter_with_bcc(None)
+    ring.load_library()
