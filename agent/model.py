@@ -316,6 +316,17 @@ class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
     """None when another thread had taken the descriptor away: `fd_raced`."""
 
 
+class NetBind(Event, frozen=True, kw_only=True, tag="net_bind"):
+    """A TCP or UDP socket was given an address of this host, or tried to: the result is not known."""
+
+    protocol: int
+    """IANA number: 6 TCP, 17 UDP."""
+    local_address: str
+    local_port: int
+    """0 when the kernel was left to choose."""
+    cookie: int
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -28,6 +28,7 @@ from agent.model import FdDup
 from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
+from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
 from agent.model import ProcessExec
@@ -181,6 +182,9 @@ DEEDS: dict[str, Deed] = {
     ),
     "net_listen-refused": Deed(NetListen, on_a_network("s = udp(); s.bind((HERE, 8080)); libc.listen(s.fileno(), 1)")),
     "net_listen-raced": Deed(NetListen, (*PYTHON, races.PRELUDE + RACED_LISTEN), raced),
+    "net_bind": Deed(NetBind, on_a_network("tcp().bind((HERE, 8080))")),
+    "net_bind-ipv6": Deed(NetBind, on_a_network("udp(socket.AF_INET6).bind(('::', 0))")),
+    "net_bind-mapped": Deed(NetBind, on_a_network("tcp(socket.AF_INET6).bind(('::ffff:127.0.0.1', 8080))")),
 }
 
 
