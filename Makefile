@@ -7,7 +7,7 @@ PYTHON_FILES := agent collector proto tests setup.py $(wildcard bench)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types fmt proto docs clean
+.PHONY: help setup run test bench lint types fmt proto docs clean
 
 help:
 	@echo "make VERB, where VERB is"
@@ -21,6 +21,11 @@ run: setup ## watch this host: collector, agent and live view, as root
 
 test: setup ## every tier that can run here: unit, kernel, system, packaging
 	@$(BIN)/pytest -m "unit or kernel or system or packaging" $(ARGS)
+
+bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), the collector's rate
+	@$(SUDO) $(BIN)/python bench/agent.py
+	@$(SUDO) $(BIN)/python bench/sensor.py
+	@$(BIN)/python bench/ingest.py
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check $(PYTHON_FILES)

@@ -91,7 +91,7 @@ def test_verbs_are_explained() -> None:
     """A newcomer who types `make` learns every verb."""
     verbs = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE)) - {"help"}
 
-    assert {"setup", "run", "test", "lint", "types", "fmt", "proto", "docs", "clean"} <= verbs
+    assert {"setup", "run", "test", "bench", "lint", "types", "fmt", "proto", "docs", "clean"} <= verbs
     assert verbs == make_verbs()
 
 
