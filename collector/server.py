@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import queue
 import signal
 import threading
 import time
@@ -168,15 +169,15 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
     For the main thread. Raises what `Server.start` raises.
     """
     os.umask(0o077)  # events hold command lines
-    stop = threading.Event()
+    told: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event's lock would wait for itself when two signals meet
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: told.put(None))
     server = Server(config)
     address = server.start()
     _log.info("listening on %s, keeping in %s", address, config.state_dir)
     if ready is not None:
         ready(address)
-    stop.wait()
+    told.get()
     server.stop()
     _log.info("stopped")
 
