@@ -308,6 +308,21 @@ class Userfaultfd(Event, frozen=True, kw_only=True, tag="userfaultfd"):
     """UFFD_USER_MODE_ONLY (1): faults of the kernel are not handled (include/uapi/linux/userfaultfd.h)."""
 
 
+class MemProtect(Event, frozen=True, kw_only=True, tag="mem_protect"):
+    """Memory that was there already was made executable by mprotect or pkey_mprotect.
+
+    Told once a second for the same program, protection and region.
+    """
+
+    start_address: int
+    end_address: int
+    """The first byte behind the range: whole pages."""
+    protection_raw: int
+    """PROT_* (include/uapi/asm-generic/mman-common.h): 7 is writable, too."""
+    region: str | None
+    """`stack` (the main thread's) or `heap`, where the range touches it; None elsewhere."""
+
+
 class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
     """An internet socket was told to wait for connections; `result` says whether it does."""
 

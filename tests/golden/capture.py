@@ -28,6 +28,7 @@ from agent.model import FdDup
 from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
+from agent.model import MemProtect
 from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
@@ -78,6 +79,24 @@ for number in spread(400):
     s.detach()
 stop(pid)
 """
+ACCEPT = """
+s = server(socket.{family}, port=8080)
+c = tcp(socket.{family})
+c.connect(s.getsockname()[:2])
+{step}
+"""
+RACED_ACCEPT = """
+s = server(port=8080)
+fd = os.dup(s.fileno())
+os.close(fd)
+pid = racer(lambda: libc.close(fd))
+for number in spread(400):
+    c = tcp()
+    os.dup2(c.detach(), 99)
+    assert libc.connect(99, struct.pack("!2sH4s8x", struct.pack("H", 2), 8080, socket.inet_aton(HERE)), 16) == 0
+    libc.close(libc.accept(s.fileno(), None, None))
+stop(pid)
+"""
 ASK_BY_TCP = """
 keep = server(socket.AF_INET6)
 s = tcp(socket.AF_INET6)
@@ -107,6 +126,15 @@ if not number: time.sleep(60)
 ctypes.CDLL(None).process_vm_writev(number, (ctypes.c_uint64 * 2)(8, 8), 1, (ctypes.c_uint64 * 2)(8, 8), 1, 0)
 os.kill(number, 9)
 os.wait()
+"""
+PROTECT = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.sbrk.restype = ctypes.c_void_p
+libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+libc.mmap.restype = ctypes.c_void_p
+memory = libc.mmap(None, ctypes.c_size_t(8192), 3, 0x22, -1, ctypes.c_size_t(0))
+libc.mprotect({address}, {size}, {protection})
 """
 
 
@@ -174,6 +202,10 @@ DEEDS: dict[str, Deed] = {
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
     "process_vm": Deed(ProcessVm, (*PYTHON, WRITE_VM)),
     "userfaultfd": Deed(Userfaultfd, (*PYTHON, "import ctypes; ctypes.CDLL(None).syscall(323, 1)")),
+    "mem_protect": Deed(MemProtect, (*PYTHON, PROTECT.format(address="memory", size=4097, protection=5))),
+    "mem_protect-heap": Deed(
+        MemProtect, (*PYTHON, PROTECT.format(address="libc.sbrk(0) - 4096 & -4096", size=4096, protection=7))
+    ),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
     "net_listen": Deed(NetListen, on_a_network("s = tcp(); s.bind((HERE, 8080)); s.listen()")),
