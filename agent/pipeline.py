@@ -121,21 +121,27 @@ class Pipeline:
         self._waiting: deque[_Waiting] = deque()
 
     def run(self, stopped: Callable[[], bool]) -> None:
-        """Work until `stopped` says so, then let out what is still waiting."""
+        """Work until `stopped` says so, then through what the source still has, and let out what is waiting.
+
+        The source must run dry once `stopped` has said so.
+        """
         while not stopped():
             self.round(POLL_S)
-        self.round(0.0)
+        while self.round(0.0):
+            pass
         self._release(at_s=float("inf"))
         self._stages.deliver.flush()
 
-    def round(self, timeout_s: float) -> None:
-        """Take what the source has, or wait `timeout_s` for it."""
-        for record in self._stages.source.poll(self._patience(timeout_s)):
+    def round(self, timeout_s: float) -> int:
+        """Take what the source has, or wait `timeout_s` for it; return how many records it was."""
+        records = self._stages.source.poll(self._patience(timeout_s))
+        for record in records:
             event = self._stages.decode(record)
             if event is not None:
                 self._take(event)
         self._release(at_s=self._clock())
         self._stages.deliver.flush()
+        return len(records)
 
     def _take(self, event: Event) -> None:
         try:

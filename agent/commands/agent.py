@@ -138,8 +138,7 @@ class _Agent:
             decoder = Decoder(wanted, counters, boot_at_ns())
             health = _Health(source, delivery, counters, settings.health_interval_s)
             stages = Stages(source, decoder, enricher, self._classifier(), delivery)
-            Pipeline(stages, counters).run(lambda: health.maybe_report() or stop.is_set())
-            source.close()
+            Pipeline(stages, counters).run(lambda: health.maybe_report() or _closed(source, stop))
             health.report()
         _log.info("stopped; nothing is attached any more")
 
@@ -195,6 +194,13 @@ class _Health:
         for name, total in self._source.counters().items():
             self._counters.set(name, total)
         self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss)
+
+
+def _closed(source: Source, stop: threading.Event) -> bool:
+    """Close the source when told to stop, so that it runs dry; tell whether it is."""
+    if stop.is_set():
+        source.close()
+    return stop.is_set()
 
 
 def _part(delivery: Delivery) -> None:

@@ -31,6 +31,7 @@ from agent.errors import StateError
 from vedette.v1 import ingest_pb2
 
 IDLE_S = 1.0  # how often an idle sender looks at the clock
+LEAVE_S = 1.0  # a collector that listens answers the end of a stream within milliseconds
 JOIN_S = 5.0  # a cancelled stream ends within milliseconds; the thread is a daemon, so nothing depends on it
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class _Conversation:
         self.spool_id = spool_id
         self.wake = threading.Event()
         self.over = False
+        self.ending = False
+        """There will be nothing more to send than there is: what is there goes, and the collector takes leave."""
         self.trouble: str | None = None
         """Why we hung up ourselves."""
         self.health: bytes | None = None
@@ -116,9 +119,13 @@ class Sender:
         return True
 
     def stop(self) -> None:
-        """End the conversation and the thread."""
+        """End the conversation and the thread; a collector that listens gets the last health first."""
         self._stopping.set()
         conversation = self._conversation
+        if conversation is not None and self._session.state is State.STREAMING:
+            conversation.ending = True
+            conversation.wake.set()
+            self._thread.join(LEAVE_S)
         if conversation is not None:
             conversation.hang_up()
         if self._thread.is_alive():
@@ -194,6 +201,8 @@ class Sender:
             if message is not None:
                 yield message
                 continue
+            if conversation.ending:
+                return
             conversation.wake.wait(IDLE_S)
             conversation.wake.clear()
             self.watch()

@@ -27,4 +27,7 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Detach everything; nothing is left in the kernel."""
+        """Detach everything; nothing is left in the kernel.
+
+        What was reported before can still be polled, and the counters are final: nothing is lost by an orderly end.
+        """

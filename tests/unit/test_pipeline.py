@@ -172,6 +172,14 @@ def test_stopping_lets_everything_out() -> None:
     assert world.flushed >= 2
 
 
+def test_what_the_source_still_has_is_worked_through() -> None:
+    """Records that were read before the agent was stopped become events, however many they are."""
+    world = World(*[OPEN] * 3)
+    world.pipeline.run(lambda: True)
+
+    assert [("event", 6, None)] * 3 == world.sent
+
+
 def test_a_record_that_is_no_event_is_passed_over() -> None:
     """What the decoder refused goes nowhere, and is counted by the decoder."""
     world = World(executed(77, 1))

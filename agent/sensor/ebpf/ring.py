@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 
 from agent.errors import HostUnsupported
 
 LIBRARY = "libbcc_bpf.so.0"
 _HEADER_BYTES = 88  # struct record_header, ebpf/prelude.c; checked by tests/unit/test_layout.py
 _LEN_OFFSET = 36
+_SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_MEMBARRIER_CMD_GLOBAL = 1  # include/uapi/linux/membarrier.h; waits for a grace period of RCU, synchronize_rcu()
+_GRACE_S = 0.1  # where that is refused (nohz_full): a program that was preempted has run again by then
 _STOP = -1  # a callback's negative answer ends the round; the record it was called with counts as read
 
 _SAMPLE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
@@ -83,3 +87,10 @@ def put_key(library: ctypes.PyDLL, map_fd: int, key: int) -> None:
     one = ctypes.byref(ctypes.c_uint8(1))
     if library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint32(key)), one, 0) != 0:
         raise HostUnsupported(f"process {key} cannot be left out of what is watched: {os.strerror(ctypes.get_errno())}")
+
+
+def await_programs() -> None:
+    """Return when every program that was running just now has ended: they run inside read sections of RCU."""
+    call = _SYS_MEMBARRIER.get(os.uname().machine)
+    if call is None or ctypes.CDLL(None).syscall(call, _MEMBARRIER_CMD_GLOBAL, 0, 0) != 0:
+        time.sleep(_GRACE_S)

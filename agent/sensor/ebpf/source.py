@@ -65,6 +65,7 @@ class EbpfSource:
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._changed = threading.Condition()
+        self._totals: dict[str, int] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
 
@@ -98,6 +99,8 @@ class EbpfSource:
 
     def counters(self) -> dict[str, int]:
         """Return the kernel's loss counters, by probe."""
+        if not self._maps:
+            return self._totals
         totals: dict[str, int] = {}
         for name, slot in self._slots.items():
             values = ring.read_u64s(self._library, self._maps["losses"], slot, len(_LOSSES))
@@ -105,18 +108,30 @@ class EbpfSource:
         return totals
 
     def close(self) -> None:
-        """Stop reading and close every descriptor: the links go, and the programs with them."""
+        """Detach everything, and read what it had reported: `poll` gives that out, and the counters are final."""
+        if not self._maps:
+            return
+        maps = set(self._maps.values())
+        for fd in [fd for fd in self._fds if fd not in maps]:
+            os.close(fd)
+            self._fds.remove(fd)
+        if self._thread.ident is not None:
+            self._read_to_the_end()
+        self._totals = self.counters()
+        for fd in self._fds:
+            os.close(fd)
+        self._fds, self._maps = [], {}
+
+    def _read_to_the_end(self) -> None:
+        """Stop the thread and empty the rings, when nothing can come any more."""
+        ring.await_programs()
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
-            self._lifecycle.close()
-            self._activity.close()
-        for fd in self._fds:
-            os.close(fd)
-        self._fds = []
-        self._slots = {}
+        self._thread.join()
+        self._enqueue(self._rest())
+        self._lifecycle.close()
+        self._activity.close()
 
     def _read(self) -> None:
         ready = select.epoll()
@@ -143,6 +158,17 @@ class EbpfSource:
         released = [record for record in records if _time_ns(record) <= watermark_ns]
         self._held = records[len(released) :]
         return released
+
+    def _rest(self) -> list[bytes]:
+        """Return all that is left, oldest first."""
+        records, emptied = self._held, False
+        while not emptied:
+            lifecycle, no_more_lifecycle = self._lifecycle.drain()
+            activity, no_more_activity = self._activity.drain()
+            records = records + lifecycle + activity
+            emptied = no_more_lifecycle and no_more_activity
+        self._held = []
+        return sorted(records, key=_time_ns)
 
     def _wait_for_room(self) -> None:
         with self._changed:

@@ -65,3 +65,12 @@ def test_a_ring_not_emptied_holds_the_other_back(clock: list[int]) -> None:
     assert [at(1), at(2), at(2)] == merged._round()
 
     assert [at(3), at(4)] == merged._round()
+
+
+def test_the_end_gives_out_everything(clock: list[int]) -> None:
+    """When nothing can come any more, what was held and all that is in the rings is released, in order."""
+    clock[0] = 10
+    merged = source(Ring(([at(12)], True), ([at(13)], False), ([at(15)], True)), Ring(([], True), ([at(14)], True)))
+    assert [] == merged._round()
+
+    assert [at(12), at(13), at(14), at(15)] == merged._rest()
