@@ -187,13 +187,6 @@ def test_packages_are_packages() -> None:
     assert [] == sorted(str(folder) for folder in folders if not (folder / "__init__.py").exists())
 
 
-def test_generated_documents_are_fresh() -> None:
-    """What is generated under docs/ is what the code says now."""
-    done = subprocess.run([sys.executable, "-m", "agent.docs", "--check"], cwd=ROOT, capture_output=True, check=False)
-
-    assert 0 == done.returncode, done.stderr.decode()
-
-
 @functools.cache
 def vedette(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command of this checkout."""
