@@ -111,7 +111,7 @@ BPF_RINGBUF_OUTPUT(activity, ACTIVITY_PAGES);
 BPF_ARRAY(losses, struct loss, PROBE_COUNT);
 
 // Key: tgid of the agent and of what runs with it; 16 is four times what there
-// is. Written by the agent, never cleared here.
+// is. Written by the agent; process_exit takes out who ended.
 BPF_HASH(own_tgids, u32, u8, 16);
 
 // Key: socket cookie; value: the header of whoever connected it or last sent on

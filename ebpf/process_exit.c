@@ -18,8 +18,10 @@ static __always_inline void process_exit_body(struct task_struct *task)
 {
 	struct process_exit_record *record;
 	struct signal_struct *signal = READ(task, signal);
+	u32 tgid = READ(task, tgid);
 	if (READ(signal, live.counter) != 0)
 		return;
+	own_tgids.delete(&tgid); // whoever gets this pid next is watched
 	record = reserve_lifecycle(SLOT_process_exit, sizeof(*record));
 	if (!record)
 		return;

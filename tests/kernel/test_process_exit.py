@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from agent.model import ProcessExit
+from agent.sensor.ebpf import ring
 from tests.kernel.conftest import Sensed
 
 
@@ -38,3 +39,15 @@ def test_one_exit_for_many_threads(sensor: Sensed) -> None:
     sensor.of_pid(ProcessExit, child.pid)
     sensor.collect(0.3)
     assert 1 == len(sensor.all(ProcessExit, lambda event: event.tgid == child.pid))
+
+
+def test_a_pid_of_ours_is_watched_again_after_its_end(sensor: Sensed) -> None:
+    """Nobody becomes invisible by waiting for the pid of a collector that died."""
+    library, own_tgids = ring.load_library(), sensor.source._maps["own_tgids"]
+    child = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+    ring.put_key(library, own_tgids, child.pid)
+    before = ring.read_u64s(library, own_tgids, child.pid, 1)
+    child.communicate()
+
+    sensor.of_pid(ProcessExit, child.pid)
+    assert ((1,), (0,)) == (before, ring.read_u64s(library, own_tgids, child.pid, 1))
