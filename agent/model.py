@@ -342,6 +342,19 @@ class NetBind(Event, frozen=True, kw_only=True, tag="net_bind"):
     cookie: int
 
 
+class NetAccept(Event, frozen=True, kw_only=True, tag="net_accept"):
+    """A connection was taken from a listening internet socket.
+
+    Told once a second for the same program, local port and remote address.
+    """
+
+    fd: int
+    """Of the new connection."""
+    listening_fd: int
+    socket: Socket | None
+    """Of the new connection; None when another thread had taken the descriptor away: `fd_raced`."""
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -34,12 +34,6 @@ struct dup_call {
 	u32 trust;
 };
 
-static __always_inline struct sock *internet_socket(struct file *file)
-{
-	struct sock *sk = file ? file_socket(file) : 0;
-	return sk && is_internet(sk) ? sk : 0;
-}
-
 static __always_inline void fd_dup_body(struct task_struct *task, struct sock *sk, struct dup_call *call)
 {
 	struct fd_dup_record *record = reserve_lifecycle(SLOT_fd_dup, sizeof(*record));

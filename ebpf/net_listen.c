@@ -17,8 +17,6 @@
 //
 // Cost, measured on 6.18: 1.4 us a call.
 
-#define TCP_LISTEN 10 // include/net/tcp_states.h
-
 struct net_listen_record {
 	struct record_header header;
 	struct socket_info socket;
@@ -50,11 +48,6 @@ static __always_inline void net_listen_body(struct task_struct *task, struct soc
 	submit_activity(SLOT_net_listen, &record->header);
 }
 
-static __always_inline bool is_listening(struct sock *sk)
-{
-	return sk && READ(sk, __sk_common.skc_state) == TCP_LISTEN;
-}
-
 int net_listen_exit(struct sys_exit_context *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
@@ -63,7 +56,7 @@ int net_listen_exit(struct sys_exit_context *ctx)
 		return 0;
 	struct file *file = fd_file(task, call.fd, &call.trust);
 	struct sock *sk = file ? file_socket(file) : 0;
-	if (call.result == 0 && call.trust & FLAG_FD_SHARED && !is_listening(sk))
+	if (call.result == 0 && call.trust & FLAG_FD_SHARED && !(sk && is_listening(sk)))
 		call.trust |= FLAG_FD_RACED;
 	if (sk && !is_internet(sk))
 		sk = 0;

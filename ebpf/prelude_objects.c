@@ -221,12 +221,14 @@ static __always_inline bool is_internet(struct sock *sk)
 	return family == AF_INET || family == AF_INET6;
 }
 
+// The port is what getsockname says: skc_num is 0 once the other end has reset the
+// connection (inet_put_port).
 static __always_inline void fill_socket(struct socket_info *info, struct sock *sk)
 {
 	info->cookie = READ(sk, __sk_common.skc_cookie.counter);
 	info->family = READ(sk, __sk_common.skc_family);
 	info->protocol = READ(sk, sk_protocol);
-	info->local_port = READ(sk, __sk_common.skc_num);
+	info->local_port = bpf_ntohs(READ((struct inet_sock *)sk, inet_sport));
 	info->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
 	__builtin_memset(info->local_address, 0, 16);
 	__builtin_memset(info->remote_address, 0, 16);
@@ -261,6 +263,20 @@ static __always_inline struct sock *file_socket(struct file *file)
 		return 0;
 	struct socket *socket = READ(file, private_data);
 	return READ(socket, sk);
+}
+
+// The internet socket behind a file, or 0; `file` may be 0.
+static __always_inline struct sock *internet_socket(struct file *file)
+{
+	struct sock *sk = file ? file_socket(file) : 0;
+	return sk && is_internet(sk) ? sk : 0;
+}
+
+#define TCP_LISTEN 10 // include/net/tcp_states.h; of other families, too
+
+static __always_inline bool is_listening(struct sock *sk)
+{
+	return READ(sk, __sk_common.skc_state) == TCP_LISTEN;
 }
 
 // The file a descriptor of `task` names now. A shared table (files->count > 1)

@@ -29,6 +29,7 @@ from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
 from agent.model import MemProtect
+from agent.model import NetAccept
 from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
@@ -95,6 +96,23 @@ for number in spread(400):
     os.dup2(c.detach(), 99)
     assert libc.connect(99, struct.pack("!2sH4s8x", struct.pack("H", 2), 8080, socket.inet_aton(HERE)), 16) == 0
     libc.close(libc.accept(s.fileno(), None, None))
+stop(pid)
+"""
+ACCEPT = """
+s = server(socket.{family}, port=8080)
+c = tcp(socket.{family})
+c.connect(s.getsockname()[:2])
+{step}
+"""
+RACED_ACCEPT = """
+s = server(port=8080)
+c = socket.socket(fileno=fcntl.fcntl(tcp().detach(), fcntl.F_DUPFD, 100))  # away from the number that accept gets
+fd = next_fd()
+pid = racer(lambda: libc.close(fd))
+for number in spread(400):
+    c.connect((HERE, 8080))
+    libc.close(libc.accept(s.fileno(), None, None))
+    libc.connect(c.fileno(), bytes(16), 16)  # AF_UNSPEC: not connected any more
 stop(pid)
 """
 ASK_BY_TCP = """
@@ -217,6 +235,9 @@ DEEDS: dict[str, Deed] = {
     "net_bind": Deed(NetBind, on_a_network("tcp().bind((HERE, 8080))")),
     "net_bind-ipv6": Deed(NetBind, on_a_network("udp(socket.AF_INET6).bind(('::', 0))")),
     "net_bind-mapped": Deed(NetBind, on_a_network("tcp(socket.AF_INET6).bind(('::ffff:127.0.0.1', 8080))")),
+    "net_accept": Deed(NetAccept, on_a_network(ACCEPT.format(family="AF_INET", step="s.accept()"))),
+    "net_accept-ipv6": Deed(NetAccept, on_a_network(ACCEPT.format(family="AF_INET6", step="s.accept()"))),
+    "net_accept-raced": Deed(NetAccept, on_a_network(races.PRELUDE + RACED_ACCEPT), raced),
 }
 
 
