@@ -323,6 +323,20 @@ class MemProtect(Event, frozen=True, kw_only=True, tag="mem_protect"):
     """`stack` (the main thread's) or `heap`, where the range touches it; None elsewhere."""
 
 
+class Mount(Event, frozen=True, kw_only=True, tag="mount"):
+    """A file system was mounted, unmounted or put elsewhere, or somebody tried: `result` tells."""
+
+    operation: str
+    """`mount`, `umount`, `move_mount` or `fsopen`: the system call."""
+    source: str | None
+    """Of a mount put in place by its descriptor, its device as the kernel keeps it; else as the caller wrote it."""
+    target: str | None
+    """As the caller wrote it: perhaps relative."""
+    filesystem: str | None
+    flags_raw: int
+    """Those of the call: MS_*, MNT_*, MOVE_MOUNT_* or FSOPEN_* (include/uapi/linux/mount.h)."""
+
+
 class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
     """An internet socket was told to wait for connections; `result` says whether it does."""
 

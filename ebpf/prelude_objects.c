@@ -325,7 +325,10 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #define SYS_OPEN 2
 #define SYS_CREAT 85
 #define SYS_OPENAT2 437
+#define SYS_MOUNT 165
 #define SYS_PROCESS_VM_WRITEV 311
+#define SYS_MOVE_MOUNT 429
+#define SYS_FSOPEN 430
 #define ARGUMENT_0(regs) READ(regs, di)
 #define ARGUMENT_1(regs) READ(regs, si)
 #define ARGUMENT_2(regs) READ(regs, dx)
@@ -337,7 +340,10 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #define SYS_OPEN -1 // arm64 has openat only
 #define SYS_CREAT -1
 #define SYS_OPENAT2 437
+#define SYS_MOUNT 40
 #define SYS_PROCESS_VM_WRITEV 271
+#define SYS_MOVE_MOUNT 429
+#define SYS_FSOPEN 430
 #define ARGUMENT_0(regs) READ(regs, orig_x0)
 #define ARGUMENT_1(regs) READ(regs, regs[1])
 #define ARGUMENT_2(regs) READ(regs, regs[2])

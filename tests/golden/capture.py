@@ -29,6 +29,7 @@ from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
 from agent.model import MemProtect
+from agent.model import Mount
 from agent.model import NetAccept
 from agent.model import NetBind
 from agent.model import NetConnect
@@ -88,24 +89,6 @@ c.connect(s.getsockname()[:2])
 """
 RACED_ACCEPT = """
 s = server(port=8080)
-fd = os.dup(s.fileno())
-os.close(fd)
-pid = racer(lambda: libc.close(fd))
-for number in spread(400):
-    c = tcp()
-    os.dup2(c.detach(), 99)
-    assert libc.connect(99, struct.pack("!2sH4s8x", struct.pack("H", 2), 8080, socket.inet_aton(HERE)), 16) == 0
-    libc.close(libc.accept(s.fileno(), None, None))
-stop(pid)
-"""
-ACCEPT = """
-s = server(socket.{family}, port=8080)
-c = tcp(socket.{family})
-c.connect(s.getsockname()[:2])
-{step}
-"""
-RACED_ACCEPT = """
-s = server(port=8080)
 c = socket.socket(fileno=fcntl.fcntl(tcp().detach(), fcntl.F_DUPFD, 100))  # away from the number that accept gets
 fd = next_fd()
 pid = racer(lambda: libc.close(fd))
@@ -154,6 +137,15 @@ libc.mmap.restype = ctypes.c_void_p
 memory = libc.mmap(None, ctypes.c_size_t(8192), 3, 0x22, -1, ctypes.c_size_t(0))
 libc.mprotect({address}, {size}, {protection})
 """
+MOUNT = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+assert libc.unshare(0x20000) == 0 and libc.mount(None, b"/", None, 0x44000, None) == 0
+os.chdir(sys.argv[1])
+{deed}
+"""
+MOVE = "fd = libc.syscall(430, b'tmpfs', 1); libc.syscall(431, fd, 6, None, None, 0)"
+MOVE = f"{MOVE}; libc.syscall(429, libc.syscall(432, fd, 1, 0), b'', -100, b'.', 4)"
 
 
 class Deed(NamedTuple):
@@ -172,6 +164,11 @@ def raced(event: Event) -> bool:
 def is_unsure(event: Event) -> bool:
     """Return whether the asker was inferred."""
     return "owner_unsure" in event.flags
+
+
+def is_put_here(event: Event) -> bool:
+    """Return whether something was mounted on the directory of the deed."""
+    return getattr(event, "target", None) == "."
 
 
 def on_a_network(code: str) -> tuple[str, ...]:
@@ -224,6 +221,10 @@ DEEDS: dict[str, Deed] = {
     "mem_protect-heap": Deed(
         MemProtect, (*PYTHON, PROTECT.format(address="libc.sbrk(0) - 4096 & -4096", size=4096, protection=7))
     ),
+    "mount": Deed(Mount, (*PYTHON, MOUNT.format(deed="libc.mount(b'none', b'.', b'tmpfs', 6, None)")), is_put_here),
+    "mount-refused": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).mount(b'a', b'b', b'none', 0, None)")),
+    "mount-moved": Deed(Mount, (*PYTHON, MOUNT.format(deed=MOVE)), is_put_here),
+    "mount-umount": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).umount2(b'/proc/none', 2)")),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
     "net_listen": Deed(NetListen, on_a_network("s = tcp(); s.bind((HERE, 8080)); s.listen()")),

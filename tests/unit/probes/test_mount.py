@@ -1,0 +1,43 @@
+"""mount: which call, and the names it came with."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.model import Mount
+from agent.probes.mount import PROBE
+from tests.unit.probes.records import decoded
+from tests.unit.probes.records import record
+
+
+@pytest.mark.parametrize("call", [4, 2**32 - 1])
+def test_unknown_call(call: int) -> None:
+    """A call that the kernel side does not name is malformed."""
+    assert decoded(PROBE, record(PROBE, call=call)) is None
+
+
+@pytest.mark.parametrize(("call", "name"), list(enumerate(["mount", "umount", "move_mount", "fsopen"])))
+def test_call(call: int, name: str) -> None:
+    """Each call has its name; its flags arrive whole."""
+    event = decoded(PROBE, record(PROBE, call=call, flags_raw=2**63))
+
+    assert isinstance(event, Mount)
+    assert (name, 2**63) == (event.operation, event.flags_raw)
+
+
+@pytest.mark.parametrize(
+    ("known", "names"),
+    [
+        pytest.param(0, (None, None, None), id="nothing"),
+        pytest.param(1, ("a\\xff", None, None), id="the source"),
+        pytest.param(2, (None, "b", None), id="the target"),
+        pytest.param(4, (None, None, ""), id="a type that is empty"),
+        pytest.param(7, ("a\\xff", "b", ""), id="everything"),
+    ],
+)
+def test_names(known: int, names: tuple[str | None, str | None, str | None]) -> None:
+    """A name that was not given, or could not be read, is None and not empty."""
+    event = decoded(PROBE, record(PROBE, known=known, source=b"a\xff\0rest", target=b"b\0", filesystem=b"\0x"))
+
+    assert isinstance(event, Mount)
+    assert names == (event.source, event.target, event.filesystem)
