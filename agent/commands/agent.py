@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -136,7 +137,9 @@ class _Agent:
             closing.callback(_part, delivery)
             delivery.start()
             decoder = Decoder(wanted, counters, boot_at_ns())
-            health = _Health(source, delivery, counters, settings.health_interval_s)
+            health = _Health(
+                lambda: source.counters() | _held(enricher), delivery, counters, settings.health_interval_s
+            )
             stages = Stages(source, decoder, enricher, self._classifier(), delivery)
             Pipeline(stages, counters).run(lambda: health.maybe_report() or _closed(source, stop))
             health.report()
@@ -173,8 +176,11 @@ class _Agent:
 class _Health:
     """Counters and memory, reported at an interval."""
 
-    def __init__(self, source: Source, delivery: Delivery, counters: Counters, interval_s: int) -> None:
-        self._source = source
+    def __init__(
+        self, totals: Callable[[], dict[str, int]], delivery: Delivery, counters: Counters, interval_s: int
+    ) -> None:
+        """`totals` says the numbers that are kept elsewhere: by the kernel, and by the tables themselves."""
+        self._totals = totals
         self._delivery = delivery
         self._counters = counters
         self._interval_s = interval_s
@@ -191,7 +197,7 @@ class _Health:
 
     def report(self) -> None:
         """Report now."""
-        for name, total in self._source.counters().items():
+        for name, total in self._totals().items():
             self._counters.set(name, total)
         self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss)
 
@@ -201,6 +207,11 @@ def _closed(source: Source, stop: threading.Event) -> bool:
     if stop.is_set():
         source.close()
     return stop.is_set()
+
+
+def _held(enricher: Enricher) -> dict[str, int]:
+    """Return how much is remembered, table by table: what the memory is spent on."""
+    return {f"enrich.held_{table}": size for table, size in enricher.sizes().items()}
 
 
 def _part(delivery: Delivery) -> None:

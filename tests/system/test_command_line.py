@@ -14,6 +14,7 @@ import pytest
 
 from agent import findings
 from agent import probes
+from collector import query
 from tests.system.running import WAIT_S
 from tests.system.running import Found
 from tests.system.running import Run
@@ -120,6 +121,20 @@ def test_doctor_works_beside_a_running_agent(run: Run) -> None:
     assert {"attached"} == {probe["status"] for probe in report["probes"]}
     assert [] == report["blind_findings"]
     assert held == programs_of(run.child("agent").pid)
+
+
+def test_the_store_knows_how_the_agent_is(run: Run) -> None:
+    """Asked for its health, an agent says what is attached, and what its memory is spent on, table by table."""
+
+    def health() -> dict[str, Any]:
+        [agent] = query.agents(run.state_dir)
+        return agent
+
+    wait_for(lambda: health()["counters"].get("enrich.held_living", 0) > 0, health)
+
+    assert [(name, True, []) for name in PROBES] == [
+        (probe["name"], probe["attached"], probe["blind_findings"]) for probe in health()["probes"]
+    ]
 
 
 def test_our_own_files_are_not_reported(run: Run, deeds: dict[str, dict[str, Any]]) -> None:
