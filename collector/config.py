@@ -2,6 +2,7 @@
 
 listen = "unix:///run/vedette/collector.sock"    # or 127.0.0.1:4250, or with [tls] any address
 state_dir = "/var/lib/vedette/collector"
+readers = ["operator"]                           # certificates that may read what every host sent
 
 [tls]
 ca_file = "/etc/vedette/ca.pem"
@@ -43,6 +44,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What findings carry as accountId; twelve digits on AWS."""
     region: str = "local"
     detector_id: str = "vedette"
+    readers: tuple[str, ...] = ()
+    """Names of certificates that may ask for what all hosts sent; over TLS any other sees its own host alone."""
     database_url: str | None = None
     """SQLAlchemy's; None for SQLite in the state directory."""
     flush_interval_s: float = 1.0

@@ -38,13 +38,13 @@ def identify(message: ingest_pb2.AgentMessage, properties: Mapping[str, Iterable
         raise ProtocolError(f"hello.spool_id must match {SPOOL_ID.pattern}")
     if any(len(text) > TEXT_LIMIT for text in (hello.agent_version, hello.host.name, *hello.probes)):
         raise ProtocolError(f"hello has a text of more than {TEXT_LIMIT} characters")
-    certified = _certificate_names(properties)
+    certified = certified_names(properties)
     if certified is not None and host_id not in certified:
         raise IdentityError(f"the certificate is for {' and '.join(sorted(certified))}, the hello says {host_id}")
     return AgentKey(host_id, hello.spool_id)
 
 
-def _certificate_names(properties: Mapping[str, Iterable[bytes]]) -> set[str] | None:
+def certified_names(properties: Mapping[str, Iterable[bytes]]) -> set[str] | None:
     """Return the names the client's certificate carries, None when there is no certificate."""
     if b"ssl" not in properties.get("transport_security_type", ()):
         return None

@@ -49,6 +49,8 @@ class Filters:
     since_at_ns: int | None = None
     limit: int | None = None
     """The latest so many."""
+    hosts: tuple[str, ...] | None = None
+    """Of hosts with these ids alone: what the asker may see."""
 
 
 def findings(state_dir: Path, filters: Filters, url: str | None = None) -> Iterator[dict[str, Any]]:
@@ -129,6 +131,9 @@ def _event_conditions(filters: Filters) -> tuple[str, dict[str, Any]]:
     if filters.since_at_ns is not None:
         clauses.append("at_ns >= $since")
         parameters["since"] = filters.since_at_ns
+    if filters.hosts is not None:
+        clauses.append("list_contains($hosts, host_id)")
+        parameters["hosts"] = list(filters.hosts)
     return " AND ".join(clauses), parameters
 
 
@@ -147,6 +152,8 @@ def _finding_conditions(filters: Filters) -> list[ColumnElement[bool]]:
         conditions.append(table.c.container_id.startswith(filters.container, autoescape=True))
     if filters.since_at_ns is not None:
         conditions.append(table.c.last_seen_at_ns >= filters.since_at_ns)
+    if filters.hosts is not None:
+        conditions.append(table.c.host_id.in_(filters.hosts))
     return conditions
 
 

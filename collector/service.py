@@ -1,4 +1,10 @@
-"""The Query service of gRPC: what `collector.query` reads, and what is kept as it is kept."""
+"""The Query service of gRPC: what `collector.query` reads, and what is kept as it is kept.
+
+Who asks in plain text is on this host, and sees all; on a unix socket that is
+its owner, on 127.0.0.1 any local user.  Over mutual TLS only the certificates
+named in `readers` see all: an agent's, which a compromised host has, sees what
+its own host sent.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ import grpc
 
 from collector import query
 from collector.errors import StateError
+from collector.hello import certified_names
 from collector.keeping import Keeping
 from collector.query import Filters
 from vedette.v1 import query_pb2
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 SERVICE = "vedette.v1.Query"
 STATUS_INTERVAL_S = 1.0
 _CHUNK_ROWS = 500  # read by a thread at a time, so that a slow reader holds so many and no more
+
+_READERS = "certificates that the collector's configuration names under `readers`"
 
 Rows = Callable[[Filters], Iterator[dict[str, Any]]]
 
@@ -64,8 +73,8 @@ class Query:
     async def _answer(
         self, rows: Rows, request: query_pb2.FindingQuery | query_pb2.EventQuery, context: RowContext
     ) -> None:
-        found = rows(_filters(request))
         try:
+            found = rows(_filters(request, await self._visible(context)))
             while chunk := await self._keeping.on_disk(partial(_take, found, _CHUNK_ROWS)):
                 for row in chunk:
                     await context.write(query_pb2.Row(json=row))
@@ -74,6 +83,8 @@ class Query:
 
     async def _watch(self, _request: query_pb2.WatchRequest, context: WatchContext) -> None:
         """Send findings as they come, and a status a second."""
+        if await self._visible(context) is not None:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"only {_READERS} may watch all hosts")
         loop = asyncio.get_running_loop()
         hub, now_ns = self._keeping.hub, self._keeping.now_ns
         with hub.watcher() as watcher:
@@ -88,11 +99,23 @@ class Query:
                     continue
                 await context.write(query_pb2.Update(finding=query_pb2.Row(json=row)))
 
+    async def _visible(self, context: RowContext | WatchContext) -> tuple[str, ...] | None:
+        """Return whose rows the asker may see, None for all; end the call of who may see none. Raises StateError."""
+        names = certified_names(context.auth_context())
+        if names is None or names.intersection(self._keeping.config.readers):
+            return None
+        hosts = await self._keeping.in_sql(partial(self._keeping.store.hosts, names))
+        if not hosts:
+            about = f"the certificate is for {' and '.join(sorted(names))}, which is no host here"
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{about}; only {_READERS} may read")
+        return hosts
+
 
 def _take(rows: Iterator[dict[str, Any]], count: int) -> list[bytes]:
     return [json.dumps(row).encode() for row in islice(rows, count)]
 
 
-def _filters(request: query_pb2.FindingQuery | query_pb2.EventQuery) -> Filters:
-    given = {name: getattr(request, name) for name in Filters.__slots__ if request.HasField(name)}
-    return Filters(**given)
+def _filters(request: query_pb2.FindingQuery | query_pb2.EventQuery, hosts: tuple[str, ...] | None) -> Filters:
+    names = request.DESCRIPTOR.fields_by_name
+    given = {name: getattr(request, name) for name in names if request.HasField(name)}
+    return Filters(**given, hosts=hosts)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -102,6 +103,12 @@ class Store:
                 return Durable(0, 0)
             sql.execute(update(schema.agents).where(_is(key)).values(values))
             return Durable(row["findings_through"], row["events_through"])
+
+    def hosts(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return those of `names` that are hosts whose agent was ever here. Raises StateError."""
+        column = schema.agents.c.host_id
+        with self._transaction() as sql:
+            return tuple(sql.execute(select(column).where(column.in_(names)).distinct()).scalars())
 
     def keep_findings(
         self, origin: aggregate.Origin, key: AgentKey, occurrences: Sequence[finding_pb2.Finding], toll: Toll

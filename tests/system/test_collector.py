@@ -368,6 +368,38 @@ def test_mutual_tls_takes_the_name_of_the_certificate(tmp_path: Path, authority:
     assert (code, text) == (grpc.StatusCode.PERMISSION_DENIED, "the certificate is for i-1, the hello says i-2")
 
 
+def test_a_certificate_reads_what_its_own_host_sent(tmp_path: Path, authority: Authority) -> None:
+    """A host that is taken over does not give away the command lines of all the others."""
+    settings = 'readers = ["operator"]\nflush_interval_s = 0.05\n' + tls(authority.server())
+    with collector(tmp_path, settings) as made:
+        for host in ("i-1", "i-2"):
+            with Stream(made.address, authority.client(host)) as stream:
+                stream.hello(host)
+                stream.events(made_events(1, 3))
+                stream.acknowledged(EVENTS, 3)
+                stream.findings(finding(1, process={"path": f"/of/{host}"}))
+                stream.acknowledged(FINDINGS, 1)
+
+        assert 3 == len(seen_by(authority.client("i-1"), made, "Events", query_pb2.EventQuery()))
+        assert ["/of/i-1"] == paths(seen_by(authority.client("i-1"), made, "Findings", query_pb2.FindingQuery()))
+        assert 6 == len(seen_by(authority.client("operator"), made, "Events", query_pb2.EventQuery()))
+        assert 2 == len(seen_by(authority.client("operator"), made, "Findings", query_pb2.FindingQuery()))
+        for files, method in ((authority.client("i-1"), "Watch"), (authority.client("nobody"), "Events")):
+            request = query_pb2.WatchRequest() if method == "Watch" else query_pb2.EventQuery()
+            with pytest.raises(grpc.RpcError, match="`readers`") as refused:
+                seen_by(files, made, method, request)
+            assert grpc.StatusCode.PERMISSION_DENIED == refused.value.code()
+
+
+def seen_by(files: Files, made: Collector, method: str, request: Any) -> list[dict[str, Any]]:
+    with channel(made.address, files) as connection:
+        return [json.loads(row.json) for row in query(connection, method, request)]
+
+
+def paths(found: list[dict[str, Any]]) -> list[str]:
+    return [one["service"]["runtimeDetails"]["process"]["executablePath"] for one in found]
+
+
 def test_a_stranger_is_not_let_in(tmp_path: Path, authority: Authority) -> None:
     """No certificate, one of another authority, or plain text: no stream."""
     stranger = Authority(tmp_path / "elsewhere", "another authority").client("i-1")
