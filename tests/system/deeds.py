@@ -17,19 +17,24 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
+from agent.simulate import _container
+from agent.simulate._base import scratch
 from agent.simulate.execution_new_library_loaded import library
 from tests.containers import Executed
+from tests.containers import RunningContainer
 from tests.containers import running_container
 from tests.kernel.networks import ASKING
 from tests.kernel.networks import alone
 
 WAIT_S = 30.0  # two cores, shared
+FILE_TICK_S = 0.02  # files are dated by the kernel's clock of 100 Hz or more
 DPKG_LOCK_S = 30.0  # somebody else may be installing something
 
 TRUE = os.path.realpath("/bin/true")
@@ -98,7 +103,10 @@ def on_host(pid: int, path: str, program: str, **more: Any) -> Done:
 
 # --- In containers -------------------------------------------------------------------------------------------------
 
-RUN_X = "chmod 755 /tmp/x; exec /tmp/x $0"
+X = f"/tmp/x-{uuid.uuid4().hex}"
+"""Where a container's new program goes: no file of this host has the name, which the container would see."""
+RUN_X = f"chmod 755 {X}; exec {X} $0"
+MAKE = f"echo 'int main(void) {{ return 0; }}' > {X}.c && gcc -o {X}.made {X}.c"
 
 FROM_MEMORY = """
 import os, sys
@@ -139,7 +147,7 @@ os.execv("/bin/sh", ["sh", "-s", sys.argv[1]])
 
 
 def in_container(
-    script: str, word: str, *, program: str = "/tmp/x", path: str | None = None, code: str = "", **more: Any
+    script: str, word: str, *, program: str = X, path: str | None = None, code: str = "", **more: Any
 ) -> Done:
     """Have a shell in a container run `script`, at whose end it must be `program`.
 
@@ -164,19 +172,19 @@ def from_memory_in_container(word: str) -> Done:
 
 def fetched(word: str) -> Done:
     """A program that python got over HTTP, in the container's own network."""
-    return in_container(f'{PYTHON} -c "$code" {TRUE} /tmp/x; {RUN_X}', word, code=FETCH, writer=PYTHON)
+    return in_container(f'{PYTHON} -c "$code" {TRUE} {X}; {RUN_X}', word, code=FETCH, writer=PYTHON)
 
 
 def preloaded(word: str) -> Done:
-    script = f"cp {LIBM} /tmp/x.so; LD_PRELOAD=/tmp/x.so exec {TRUE} $0"
-    context = {"libraryPath": "/tmp/x.so", "ldPreloadValue": "/tmp/x.so"}
+    script = f"cp {LIBM} {X}.so; LD_PRELOAD={X}.so exec {TRUE} $0"
+    context = {"libraryPath": f"{X}.so", "ldPreloadValue": f"{X}.so"}
     return in_container(script, word, program=TRUE, writer=os.path.realpath("/bin/cp"), context=context)
 
 
 def opened_at_run_time(word: str) -> Done:
-    script = f'cp {LIBM} /tmp/x.so; exec {PYTHON} -c "$code" $0'
-    code = "import ctypes; ctypes.CDLL('/tmp/x.so')"
-    context = {"libraryPath": "/tmp/x.so"}
+    script = f'cp {LIBM} {X}.so; exec {PYTHON} -c "$code" $0'
+    code = f"import ctypes; ctypes.CDLL('{X}.so')"
+    context = {"libraryPath": f"{X}.so"}
     return in_container(script, word, program=PYTHON, code=code, writer=os.path.realpath("/bin/cp"), context=context)
 
 
@@ -185,9 +193,9 @@ def run_by_the_loader(word: str) -> Done:
     found = re.search(rb"/lib[^\0]*/ld-[^\0]*", Path(TRUE).read_bytes())
     assert found is not None
     loader = os.path.realpath(found[0].decode("ascii"))
-    script = f"cp {TRUE} /tmp/x; exec {loader} /tmp/x $0"
+    script = f"cp {TRUE} {X}; exec {loader} {X} $0"
     writer = os.path.realpath("/bin/cp")
-    return in_container(script, word, program=loader, writer=writer, context={"libraryPath": "/tmp/x"})
+    return in_container(script, word, program=loader, writer=writer, context={"libraryPath": X})
 
 
 @cache
@@ -208,7 +216,7 @@ def tiny_program() -> bytes:
 def written_by_a_shell(word: str) -> Done:
     """A program from the shell's own printf: no other program takes part."""
     octal = "".join(f"\\0{byte:03o}" for byte in tiny_program())
-    return in_container(f"printf %b '{octal}' > /tmp/x; {RUN_X}", word, writer=SH)
+    return in_container(f"printf %b '{octal}' > {X}; {RUN_X}", word, writer=SH)
 
 
 # --- Without a file ------------------------------------------------------------------------------------------------
@@ -358,9 +366,33 @@ def run_a_program_of_the_image() -> set[int]:
 
 
 def compile_and_run_in_a_container() -> set[int]:
-    script = "echo 'int main(void) { return 0; }' > /tmp/a.c && gcc -o /tmp/a /tmp/a.c && exec /tmp/a"
+    script = f"{MAKE} && exec {X}.made"
     with running_container() as container:
         return {succeeded(container.exec(["/bin/sh", "-c", script])).pid}
+
+
+def use_a_layer_that_was_there_at_start() -> set[int]:
+    """Run a program and load a library that were put into the writable layer just before the container started."""
+
+    def fill(rootfs: Path) -> None:
+        shutil.copy(TRUE, rootfs / X.lstrip("/"))
+        shutil.copy(LIBM, rootfs / f"{X}.so".lstrip("/"))
+
+    with container_of(fill) as container:
+        ran = succeeded(container.exec([X], {"LD_PRELOAD": f"{X}.so"}))
+    return {ran.pid}
+
+
+@contextlib.contextmanager
+def container_of(fill: Callable[[Path], None]) -> Iterator[RunningContainer]:
+    """Start a container whose root file system was changed before, and end it."""
+    name = f"vedette-{uuid.uuid4().hex[:16]}"
+    with scratch() as directory, _container._mounted(directory):
+        fill(directory / "rootfs")
+        time.sleep(FILE_TICK_S)
+        _container._write_bundle(directory)
+        with _container._started(name, directory) as container:
+            yield container
 
 
 def load_libraries_of_the_image() -> set[int]:

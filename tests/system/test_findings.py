@@ -67,6 +67,7 @@ def as_runc_does(_: Path) -> set[int]:
     "deed",
     [
         pytest.param(lambda _: deeds.run_a_program_of_the_image(), id="a program of the image"),
+        pytest.param(lambda _: deeds.use_a_layer_that_was_there_at_start(), id="a layer that was there at start"),
         pytest.param(lambda _: deeds.compile_and_run_in_a_container(), id="what a compiler of the image made"),
         pytest.param(lambda _: deeds.load_libraries_of_the_image(), id="a library of the image"),
         pytest.param(deeds.run_a_copy_on_the_host, id="a copied program on the host"),
@@ -139,7 +140,7 @@ Deed = Callable[[Path, str], Done]
 
 
 def copied(script: str) -> Deed:
-    """Return the deed of running, in a container, what the script has copied to /tmp/x."""
+    """Return the deed of running, in a container, what the script has copied to its place."""
     return lambda _, word: deeds.in_container(f"{script}; {deeds.RUN_X}", word, writer=CP)
 
 
@@ -148,15 +149,15 @@ def named() -> str:
 
 
 FIRING: dict[str, tuple[str, Deed]] = {
-    "a copy": (NEW_BINARY, copied(f"cp {deeds.TRUE} /tmp/x")),
-    "a renamed copy": (NEW_BINARY, copied(f"cp {deeds.TRUE} /tmp/y; mv /tmp/y /tmp/x")),
+    "a copy": (NEW_BINARY, copied(f"cp {deeds.TRUE} {deeds.X}")),
+    "a renamed copy": (NEW_BINARY, copied(f"cp {deeds.TRUE} {deeds.X}.part; mv {deeds.X}.part {deeds.X}")),
     "a copy of what a compiler made": (
         NEW_BINARY,
-        copied("echo 'int main(void) { return 0; }' > /tmp/a.c; gcc -o /tmp/a /tmp/a.c; cp /tmp/a /tmp/x"),
+        copied(f"{deeds.MAKE}; cp {deeds.X}.made {deeds.X}"),
     ),
     "out of a pipe": (
         NEW_BINARY,
-        lambda _, word: deeds.in_container(f"cat {deeds.TRUE} | cat > /tmp/x; {deeds.RUN_X}", word, writer=deeds.SH),
+        lambda _, word: deeds.in_container(f"cat {deeds.TRUE} | cat > {deeds.X}; {deeds.RUN_X}", word, writer=deeds.SH),
     ),
     "written by a shell": (NEW_BINARY, lambda _, word: deeds.written_by_a_shell(word)),
     "fetched": (NEW_BINARY, lambda _, word: deeds.fetched(word)),

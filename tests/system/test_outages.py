@@ -66,8 +66,12 @@ class Service:
         lines = self._said_by[self.pid] = []
         self._reader = threading.Thread(target=_read, args=(self._process, lines))
         self._reader.start()
-        wait_for(lambda: until in self.said or self._process is None or self._process.poll() is not None, lines)
-        assert until in self.said, lines
+        try:
+            wait_for(lambda: until in self.said or not self.running(), lines)
+            assert until in self.said, lines
+        except AssertionError:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -83,8 +87,12 @@ class Service:
 
     def end(self) -> None:
         """Have it end cleanly, if it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self.running():
             assert 0 == self.stop(), self.said
+
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
 
     def _over(self) -> int:
         assert self._process is not None
