@@ -369,6 +369,17 @@ class NetAccept(Event, frozen=True, kw_only=True, tag="net_accept"):
     """Of the new connection; None when another thread had taken the descriptor away: `fd_raced`."""
 
 
+class NetSocket(Event, frozen=True, kw_only=True, tag="net_socket"):
+    """A raw or packet socket was made, or refused: `result` is its descriptor, or why there is none."""
+
+    family: int
+    """AF_* (include/linux/socket.h): 2 IPv4, 10 IPv6, 17 packet, 44 XDP."""
+    type_raw: int
+    """SOCK_* (include/linux/net.h), without the flags: 3 raw, 2 datagram, 10 the old packet socket."""
+    protocol: int
+    """IANA number; of a packet socket the EtherType (include/uapi/linux/if_ether.h), 3 for every packet."""
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -34,6 +34,7 @@ from agent.model import NetAccept
 from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
+from agent.model import NetSocket
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
@@ -239,6 +240,9 @@ DEEDS: dict[str, Deed] = {
     "net_accept": Deed(NetAccept, on_a_network(ACCEPT.format(family="AF_INET", step="s.accept()"))),
     "net_accept-ipv6": Deed(NetAccept, on_a_network(ACCEPT.format(family="AF_INET6", step="s.accept()"))),
     "net_accept-raced": Deed(NetAccept, on_a_network(races.PRELUDE + RACED_ACCEPT), raced),
+    "net_socket": Deed(NetSocket, on_a_network("socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)")),
+    "net_socket-packet": Deed(NetSocket, on_a_network("socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300)")),
+    "net_socket-refused": Deed(NetSocket, on_a_network("os.setuid(65534); libc.socket(10, 3, 255)")),
 }
 
 
