@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from agent import docs
 from agent import findings
 
 TYPES = findings.load()
+ROOT = Path(__file__).parents[2]
+ADDED = re.compile(r"""[cC]ounters\.add\(\s*f?"([a-z_.]+)""")  # up to the first part that is put in
 
 
 def test_the_page_is_what_the_declarations_say():
@@ -70,3 +73,37 @@ def test_links_lead_to_headings():
 
     assert headings == set(re.findall(r"\]\(#([^)]+)\)", text))
     assert "executionruntimenewbinaryexecuted" in headings
+
+
+def counters_in_the_code() -> set[str]:
+    """Return the name of each counter that the agent moves, as far as it is spelled out."""
+    return {name for path in (ROOT / "agent").rglob("*.py") for name in ADDED.findall(path.read_text(encoding="utf-8"))}
+
+
+def counters_in_the_page() -> set[str]:
+    """Return the names in the first column of the table of counters, `_shortened` ones in full."""
+    names: set[str] = set()
+    for cell in re.findall(r"^\| ([^|]*`[^|]*) \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE):
+        first, *others = re.findall(r"`([^`]+)`", cell)
+        names |= {first, *(first.rsplit(name[0], 1)[0] + name if name[0] in "._" else name for name in others)}
+    return names
+
+
+def test_every_counter_is_explained():
+    """An operator who sees a number move can look up what it counts."""
+    counted, explained = counters_in_the_code(), counters_in_the_page()
+
+    assert len(counted) > 20
+    assert [] == sorted(name for name in counted if not any(known.startswith(name) for known in explained))
+
+
+def test_every_explained_counter_is_counted():
+    """The page explains no number that nothing moves any more."""
+    elsewhere = ("sensor.", "collector.", "enrich.held_", "deliver.")  # totals of the kernel and the tables, and lanes
+    counted = counters_in_the_code()
+
+    assert [] == sorted(
+        name
+        for name in counters_in_the_page()
+        if not name.startswith(elsewhere) and not any(name.startswith(known) for known in counted)
+    )
