@@ -89,7 +89,12 @@ class EventFiles:
         return max((part.last for part in parts), default=0)
 
     def readable(self, since: date | None = None) -> Iterator[Path]:
-        """Yield the files that together hold every event once, from the day `since` on, oldest day first."""
+        """Yield the files that together hold every event once, from the day `since` on, oldest day first.
+
+        Raises OSError when they may not be read.
+        """
+        if self.root.exists():
+            next(self.root.iterdir(), None)  # glob takes a folder that it may not read for an empty one
         for day_folder in sorted(self.root.glob("day=*")):
             day = names.parse_day(day_folder.name)
             if day is None or (since is not None and day < since):

@@ -79,7 +79,7 @@ def events(state_dir: Path, filters: Filters) -> Iterator[dict[str, Any]]:
     try:
         files = [str(path) for path in EventFiles(state_dir).readable(since)]
     except OSError as exc:
-        raise StateError(f"{state_dir}: {exc.strerror}") from exc
+        raise StateError(f"{exc.filename or state_dir}: {exc.strerror}") from exc
     if not files:
         return
     where, parameters = _event_conditions(filters)

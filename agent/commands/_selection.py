@@ -7,6 +7,7 @@ or not a collector runs on it.
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -112,7 +113,7 @@ _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="One JSON document per line."),
     click.option(
         "--state-dir",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),  # we say better why not, see _require_readable
         help="Where a collector keeps them; /var/lib/vedette if not said.",
     ),
     click.option("--collector", metavar="ADDRESS", help="Ask a running one: unix:///PATH or HOST:PORT."),
@@ -161,12 +162,22 @@ def _parsed(row: bytes) -> dict[str, Any]:
     return document
 
 
+def _require_readable(state_dir: Path) -> None:
+    """Raise StateError with what to do, unless we may look into the directory."""
+    try:
+        with os.scandir(state_dir):
+            return
+    except PermissionError as exc:
+        raise StateError(f"{state_dir}: its owner alone may read it; run this with sudo") from exc
+    except OSError as exc:
+        raise StateError(f"{state_dir}: {exc.strerror}; --state-dir says where a collector keeps its state") from exc
+
+
 def _stored(what: str, state_dir: Path, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     from collector import query  # noqa: PLC0415  150 MB of engines that asking over the network does not need
     from collector.errors import CollectorFault  # noqa: PLC0415  as above
 
-    if not state_dir.is_dir():
-        raise StateError(f"{state_dir}: no such directory; --state-dir says where a collector keeps its state")
+    _require_readable(state_dir)
     read = query.findings if what == "findings" else query.events
     try:
         yield from read(state_dir, query.Filters(**filters))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 from agent import cli
 from agent.commands import _selection
 
+ROOT = Path(__file__).parents[3]
 NOW_NS = 1_788_232_327_500_000_000  # 2026-09-01T03:12:07.5Z
 HOUR_NS = 3_600_000_000_000
 
@@ -77,7 +81,7 @@ def test_a_moment_is_understood(written: str, at_ns: int) -> None:
         (["--collector", "192.0.2.1:4250"], "vedette: collector address 192.0.2.1:4250: mutual TLS needs"),
         (["--collector", "unix:///nonexistent/socket"], "vedette: no collector answers at unix:///nonexistent/socket"),
         (["--collector", "nowhere"], "vedette: collector address 'nowhere': expected HOST:PORT"),
-        (["--state-dir", "/nonexistent"], "vedette: /nonexistent: no such directory"),
+        (["--state-dir", "/nonexistent"], "vedette: /nonexistent: No such file or directory; --state-dir says where"),
         (["--limit", "0"], "vedette {}: Invalid value for '--limit'"),
         (["--type", "NewBinary"], "vedette: no such "),
     ],
@@ -92,6 +96,27 @@ def test_a_place_that_cannot_be_asked_is_one_line(
     out, err = capsys.readouterr()
     assert (2, "", 1) == (status, out, err.count("\n"))
     assert err.startswith(line.format(command))
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "line"),
+    [
+        ("findings", "state", "vedette: {}/state: its owner alone may read it; run this with sudo\n"),
+        ("events", "state", "vedette: {}/state: its owner alone may read it; run this with sudo\n"),
+        ("events", "state/events", "vedette: {}/state/events: Permission denied\n"),
+    ],
+)
+def test_no_permission_is_not_nothing(tmp_path: Path, command: str, closed: str, line: str) -> None:
+    """Who may not read what a collector keeps is told so, and never that there is nothing."""
+    (tmp_path / "state/events").mkdir(parents=True)
+    (tmp_path / closed).chmod(0)
+    unprivileged = ["unshare", "--user"] if os.geteuid() == 0 else []
+    asked = [sys.executable, "-m", "agent", command, "--state-dir", str(tmp_path / "state")]
+
+    done = subprocess.run([*unprivileged, *asked], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    (tmp_path / closed).chmod(0o700)
+    assert (2, "", line.format(tmp_path)) == (done.returncode, done.stdout, done.stderr)
 
 
 def test_only_what_was_said_is_filtered_by() -> None:
