@@ -17,7 +17,7 @@ EXIT_USAGE = 2  # a wrong option, a busy port, an unreadable configuration: as a
 def main(arguments: list[str] | None = None) -> int:
     """Run until told to stop; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m collector", description="Keep what Vedette agents send.")
-    parser.add_argument("--config", type=Path, required=True, help="TOML file, see docs/store.md")
+    parser.add_argument("--config", type=Path, required=True, help="TOML file, see docs/configuration.md")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:

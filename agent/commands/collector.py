@@ -23,7 +23,7 @@ def command(path: Path, supervisor: int | None) -> None:
     """Take findings and events from agents, keep them, and answer queries.
 
     Plain text is served on a unix socket or on loopback alone; any other address
-    needs certificates under [tls].
+    needs certificates under [tls]. docs/configuration.md lists every setting.
 
     \b
     Example:

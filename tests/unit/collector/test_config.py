@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from collector import config
@@ -9,6 +12,7 @@ from collector.address import Address
 from collector.address import parse
 from collector.errors import ConfigError
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "configuration.md"
 MINIMAL = 'listen = "127.0.0.1:0"\nstate_dir = "/var/lib/x"\n'
 
 
@@ -95,3 +99,24 @@ def test_what_is_no_address(listen: str) -> None:
 def test_where_plain_text_is_allowed(private: bool, written: str, listen: str) -> None:  # noqa: FBT001  a table's column
     """Only where no other host can reach."""
     assert (private, written) == (parse(listen).private, str(parse(listen)))
+
+
+def test_the_documentation_has_every_key() -> None:
+    """docs/configuration.md says what the collector really takes, with its defaults."""
+    section = DOCUMENT.read_text(encoding="utf-8").partition("## The collector")[2]
+    rows = re.findall(r"^\| `(.+?)` \| (.*?) \| ", section, re.MULTILINE)
+
+    assert declared(config.Config) == {key: None if default == "none" else default[1:-1] for key, default in rows}
+
+
+def declared(kind: type[msgspec.Struct], prefix: str = "") -> dict[str, str | None]:
+    """Return every key by its dotted name, with its default as TOML has it."""
+    keys: dict[str, str | None] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.name == "tls":
+            keys |= declared(config.Tls, "tls.")
+        elif field.default in (msgspec.NODEFAULT, None):
+            keys[prefix + field.name] = None
+        else:
+            keys[prefix + field.name] = json.dumps(field.default)
+    return keys
