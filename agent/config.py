@@ -32,6 +32,7 @@ from agent.model import Sensitivity
 
 _FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
 _MIB = 1024 * 1024
+_OWN_TGIDS = 15  # the kernel's table has room for 16 (own_tgids in ebpf/prelude.c), and the agent itself is one
 _S = TypeVar("_S", bound=msgspec.Struct)
 RingMib = Literal[1, 2, 4, 8, 16, 32, 64]
 """A ring buffer has a power of two of pages (kernel/bpf/ringbuf.c); 64 MiB hold a minute of a very busy host."""
@@ -67,7 +68,10 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     own_tgids: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
-        Meta(description="Process ids that belong to us and are not reported, beside the agent's own."),
+        Meta(
+            max_length=_OWN_TGIDS,
+            description="Process ids that belong to us and are not reported, beside the agent's own.",
+        ),
     ] = ()
     lifecycle_ring_mib: Annotated[
         RingMib, Meta(description="Kernel memory for starts and ends of processes that wait to be read.")
@@ -263,8 +267,8 @@ def _allowed(declared: inspect.Type) -> str:
             return _one_of([one.value for one in declared.cls])
         case inspect.IntType():
             return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
-        case inspect.VarTupleType():
-            return f"a list, each {_allowed(declared.item_type)}"
+        case inspect.VarTupleType(max_length=most):
+            return "a list" + (f" of at most {most}" if most else "") + f", each {_allowed(declared.item_type)}"
         case inspect.CustomType():
             return "an absolute path"
         case _:

@@ -150,7 +150,7 @@ class _Agent:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            raise StateError(f"the state directory {directory} cannot be made: {exc.strerror}") from exc
+            raise StateError(f"state_dir {directory} cannot be made: {exc.strerror}; set another in --config") from exc
         return Spool(directory, counters=self._counters, limit_bytes=self._settings.spool.limit_bytes)
 
     def _options(self, wanted: tuple[Probe, ...]) -> Options:

@@ -103,11 +103,15 @@ def test_every_key_can_be_set() -> None:
         pytest.param("state_dir = 'here'", "f:1: state_dir must be an absolute path, not 'here'"),
         pytest.param('lock_file = "/a\\u0000b"', "f:1: lock_file must be an absolute path, not '/a\\x00b'"),
         pytest.param(
-            "[sensor]\nown_tgids = [0]", "f:2: sensor.own_tgids must be a list, each a whole number, at least 1"
+            "[sensor]\nown_tgids = [0]",
+            "f:2: sensor.own_tgids must be a list of at most 15, each a whole number, at least 1",
         ),
         pytest.param(
             "[sensor]\nactivity_ring_mib = 3",
             "f:2: sensor.activity_ring_mib must be one of 1, 2, 4, 8, 16, 32, 64, not 3",
+        ),
+        pytest.param(
+            f"[sensor]\nown_tgids = {[*range(1, 17)]}", "f:2: sensor.own_tgids must be a list of at most 15", id="full"
         ),
         pytest.param("[sensor]\nown_tgids = [true]", "f:2: sensor.own_tgids must be a list", id="a truth is no number"),
         pytest.param(

@@ -94,7 +94,9 @@ def load(python: str, wanted: dict[str, Any]) -> Loaded:
         except (BrokenPipeError, EOFError, TimeoutError) as error:
             said.seek(0)
             last = said.read().decode(errors="replace").strip().splitlines()[-1:] or [type(error).__name__]
-            raise HostUnsupported(f"the probe loader ended without an answer: {last[0]}") from error
+            raise HostUnsupported(
+                f"the probe loader ended without an answer ({last[0]}): `vedette doctor` says what is missing"
+            ) from error
         finally:
             process.kill()
             process.wait()

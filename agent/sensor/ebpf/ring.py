@@ -57,7 +57,8 @@ class Ring:
         self._callback = _SAMPLE(self._copy)
         self._ring = library.bpf_new_ringbuf(map_fd, self._callback, None)
         if not self._ring:
-            raise HostUnsupported(f"the ring buffer cannot be mapped (errno {ctypes.get_errno()})")
+            reason = os.strerror(ctypes.get_errno())
+            raise HostUnsupported(f"a ring buffer cannot be mapped ({reason}): lower [sensor] *_ring_mib")
 
     def drain(self) -> tuple[list[bytes], bool]:
         """Return the records that are complete, and whether the ring was emptied."""
