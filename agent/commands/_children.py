@@ -70,6 +70,7 @@ class Child:
             pass_fds=self._pass_fds,
             process_group=0,
             umask=0o077,
+            env=os.environ | {"PYTHONSAFEPATH": "1"},  # else -m imports what lies in the current directory, as root
         )
         assert self._process.stderr is not None  # noqa: S101  tells mypy what PIPE means
         self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
