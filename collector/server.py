@@ -58,6 +58,8 @@ _OPTIONS = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # agents ping, too
 ]
 
+_OTHERS_WRITE = 0o022
+
 _NS_PER_S = 1_000_000_000
 
 T = TypeVar("T")
@@ -186,6 +188,7 @@ def _lock(state_dir: Path) -> TextIO:
     """Return the open lock of the state directory. Raises AlreadyRunning, StateError."""
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _require_ours(state_dir)
         lock = (state_dir / "collector.lock").open("w")
     except OSError as exc:
         raise StateError(f"{state_dir}: the state directory cannot be written: {exc.strerror}") from exc
@@ -195,6 +198,17 @@ def _lock(state_dir: Path) -> TextIO:
         lock.close()
         raise AlreadyRunning(f"{state_dir}: another collector works on this state directory") from exc
     return lock
+
+
+def _require_ours(directory: Path) -> None:
+    """Raise StateError when others could put something in our way there: a link that leads what we write elsewhere."""
+    found = directory.stat()
+    if found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE:
+        return
+    raise StateError(
+        f"{directory}: the state directory is not ours alone (owner uid {found.st_uid}, mode "
+        f"{found.st_mode & 0o7777:03o}): have uid {os.geteuid()} own it, and nobody else write in it"
+    )
 
 
 def _bind(server: grpc.aio.Server, config: Config) -> Address:

@@ -24,6 +24,7 @@ from agent.commands._watching import Found
 from agent.commands._watching import Watch
 from agent.config import Config
 from agent.config import local_address
+from agent.deliver.spoolfile import require_ours
 from agent.deliver.target import Target
 from agent.enrich import this_host
 from agent.errors import StateError
@@ -82,6 +83,7 @@ def _made(state_dir: Path) -> Path:
     state_dir = state_dir.absolute()
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_ours(state_dir)
         (state_dir / ".writable").touch()
         (state_dir / ".writable").unlink()
     except OSError as exc:

@@ -45,6 +45,8 @@ _SETTINGS = (
     f"PRAGMA cache_size=-{_CACHE_KIB}",
 )
 
+_OTHERS_WRITE = 0o022
+
 _NEW = "PRAGMA auto_vacuum=INCREMENTAL"
 """Gives the space of a long outage back to the disk. For a new file only: it writes, and a full disk must open."""
 
@@ -262,10 +264,22 @@ def _make_private(path: Path) -> None:
     """See that the file exists and only its owner can read it: it holds command lines."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_ours(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as exc:
         remedy = "choose another with --state-dir or `state_dir` in the configuration, or make it writable"
         raise Unwritable(f"state directory {path.parent} cannot be used: {exc.strerror}; {remedy}") from exc
+
+
+def require_ours(directory: Path) -> None:
+    """Raise Unwritable when others could put something in our way there: a link that leads what we write elsewhere."""
+    found = directory.stat()
+    if found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE:
+        return
+    raise Unwritable(
+        f"state directory {directory} is not ours alone (owner uid {found.st_uid}, mode {found.st_mode & 0o7777:03o}): "
+        f"have uid {os.geteuid()} own it, and nobody else write in it"
+    )
 
 
 def _move(old: str, new: str) -> None:

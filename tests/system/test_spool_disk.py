@@ -31,7 +31,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB: the write-ahead log alone may grow as large."""
     where = tmp_path / "disk"
     where.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", where], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", where], check=True)
     yield where
     subprocess.run(["umount", where], check=True)
 
