@@ -337,6 +337,30 @@ class Mount(Event, frozen=True, kw_only=True, tag="mount"):
     """Those of the call: MS_*, MNT_*, MOVE_MOUNT_* or FSOPEN_* (include/uapi/linux/mount.h)."""
 
 
+class UserIds(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids of a process, as the host counts them, and its capabilities as bits (include/uapi/linux/capability.h)."""
+
+    uid: int
+    euid: int
+    suid: int
+    gid: int
+    egid: int
+    sgid: int
+    effective_raw: int
+    permitted_raw: int
+
+
+class UserId(Event, frozen=True, kw_only=True, tag="user_id"):
+    """A running program changed its user or group ids, or its capabilities; starting one is process_exec.
+
+    Told once a second for the same program and change: libc changes the threads of a process one by one.
+    """
+
+    old: UserIds | None
+    """None for a thread that is older than the sensor and had not changed before."""
+    new: UserIds
+
+
 class NetListen(Event, frozen=True, kw_only=True, tag="net_listen"):
     """An internet socket was told to wait for connections; `result` says whether it does."""
 

@@ -41,6 +41,7 @@ from agent.model import ProcessFork
 from agent.model import ProcessVm
 from agent.model import Ptrace
 from agent.model import Userfaultfd
+from agent.model import UserId
 from agent.sensor.ebpf.source import EbpfSource
 from tests.kernel import networks
 from tests.kernel import races
@@ -226,6 +227,7 @@ DEEDS: dict[str, Deed] = {
     "mount-refused": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).mount(b'a', b'b', b'none', 0, None)")),
     "mount-moved": Deed(Mount, (*PYTHON, MOUNT.format(deed=MOVE)), is_put_here),
     "mount-umount": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).umount2(b'/proc/none', 2)")),
+    "user_id": Deed(UserId, (*PYTHON, "import os; os.setresuid(1000, 1001, 1002)")),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
     "net_listen": Deed(NetListen, on_a_network("s = tcp(); s.bind((HERE, 8080)); s.listen()")),
