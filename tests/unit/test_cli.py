@@ -48,14 +48,14 @@ def test_the_agent_loads_nothing_that_only_people_need() -> None:
 
 
 @pytest.mark.parametrize("name", list(cli.SUBCOMMANDS))
-def test_every_command_explains_itself_with_an_example(name: str) -> None:
+def test_every_command_explains_itself_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """--help of every command says what it does and shows a line to copy."""
-    done = vedette(name, "--help")
+    status = cli.main([name, "--help"])
 
-    assert 0 == done.returncode, done.stderr
-    assert "Example:" in done.stdout
-    assert f"vedette {name}" in done.stdout.split("Example:")[1]
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    out, err = capsys.readouterr()
+    assert (0, "") == (status, err)
+    assert f"vedette {name}" in out.partition("Example:")[2]
+    assert all(len(line) <= 80 for line in out.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,14 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
         (["simulate", "x\x1b[2J"], "vedette"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments: list[str], line: str) -> None:
+def test_wrong_usage_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong option or file gets one clear line and exit status 2, no usage block, no traceback."""
-    done = vedette(*arguments)
+    status = cli.main(arguments)
 
-    assert (2, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n")), done.stderr
-    assert done.stderr.startswith(line)
-    assert done.stderr[:-1].isprintable()
+    out, err = capsys.readouterr()
+    assert (2, "", 1) == (status, out, err.count("\n")), err
+    assert err.startswith(line)
+    assert err[:-1].isprintable()
 
 
 @pytest.mark.parametrize(
