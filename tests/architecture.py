@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     # The loader child exits, and bcc's 120 MB with it.
-    "bcc": ("agent/sensor/ebpf/loader.py", "agent/sensor/ebpf/attach.py"),
+    "bcc": ("agent/sensor/ebpf/compiling.py", "agent/sensor/ebpf/attach.py"),
     "grpc": ("agent/deliver/client.py", "agent/commands/_query.py", "collector/"),
     "rich": ("agent/commands/",),  # for people; the agent process never pays for it
     "pyarrow": ("collector/",),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from agent import probes
@@ -111,6 +113,29 @@ def test_struct_of_a_name_the_kernel_has() -> None:
 
     assert known
     assert loaded(request)["process_exit"]["attached"]
+
+
+def kill_partner(killed: list[int]) -> None:
+    """Kill the process that compiles the second half as soon as there is one."""
+    until = time.monotonic() + 20
+    while not killed and time.monotonic() < until:
+        for loader in psutil.Process().children():
+            for partner in loader.children():
+                partner.kill()
+                killed.append(partner.pid)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="a partner needs a second processor")
+def test_partner_that_dies() -> None:
+    """When the process that compiles half of the probes is killed, the other one does its work, too."""
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_partner, args=(killed,))
+    killer.start()
+    status = loaded(wanted(*(probe.name for probe in probes.load())))
+    killer.join()
+
+    assert len(killed) == 1
+    assert [] == [one for one in status.values() if not one["attached"]]
 
 
 def test_nothing_is_left_attached() -> None:

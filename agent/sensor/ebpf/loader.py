@@ -6,6 +6,10 @@ socket on descriptor 3 comes a request in JSON, and goes an answer in JSON with
 the file descriptors of every link, program and map.  When it exits nothing
 stays behind but what the parent holds: links vanish with their descriptors.
 
+Compiling is nearly all of its time.  Where there are two processors, and memory
+for a second LLVM, a partner (a fork of this child) compiles half of the probes
+and is given the maps of the other half before it loads them.
+
 No dependencies beside bcc and the standard library; compatible with Python 3.9.
 The mounts it needs (tracefs, cgroup2) are made in a mount namespace of its own.
 """
@@ -15,42 +19,41 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 import socket
-import tempfile
 from typing import Any
+from typing import NoReturn
 
 from agent.sensor.ebpf import attach
-from agent.sensor.ebpf import kernel_tree
-from agent.sensor.ebpf import selfcheck
+from agent.sensor.ebpf import compiling
+from agent.sensor.ebpf import memory
 from agent.sensor.ebpf.btf import BtfError
-from agent.sensor.ebpf.btf import KernelTypes
 
 PARENT_FD = 3
 FDS_PER_MESSAGE = 200  # SCM_MAX_FD is 253, include/net/scm.h
 MAPS = ("lifecycle", "activity", "losses", "own_tgids", "socket_owners")
+WORTH_SHARING = 6  # probes: fewer compile sooner than a partner has started
+PARTNER_BYTES = 512 << 20  # three times what LLVM takes: a limit of 128 MB must hold, start included
 _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 
-
-class CompileError(Exception):
-    """The text does not compile; `output` is what clang said."""
-
-    def __init__(self, output: str) -> None:
-        super().__init__(output)
-        self.output = output
+Report = list[dict[str, Any]]
+"""What became of each probe: name, attached, and lane or reason."""
 
 
 def main() -> None:
     """Answer one request.  The exit status is 0 even for a refusal: the answer says why."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    _die_with_parent()
     with socket.socket(fileno=PARENT_FD) as parent:
         request = _receive(parent)
         try:
             answer, fds = _load(request)
         except (BtfError, ImportError) as error:
-            answer, fds = {"error": _one_line(str(error))}, []
+            answer, fds = {"error": compiling.one_line(str(error))}, []
         _send(parent, answer, fds)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
 
 def _receive(parent: socket.socket) -> dict[str, Any]:
@@ -67,91 +70,109 @@ def _send(parent: socket.socket, answer: dict[str, Any], fds: list[int]) -> None
 
 
 def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-    probes = {probe["name"]: probe for probe in request["probes"]}
-    types = KernelTypes()
-    with tempfile.TemporaryDirectory(prefix="vedette-") as tree:
-        module, refused = _compile_what_can_be(types, request, probes, tree)
-    wrong = selfcheck.wrong_offsets(module, types, _joined(request, probes))
-    if wrong:
-        raise BtfError(f"bcc reads the wrong place for {', '.join(wrong[:5])}: no record could be trusted")
-    types.close()
-    report, fds = _attach_all(module, probes)
-    report += [{"name": name, "attached": False, "reason": reason} for name, reason in refused.items()]
-    fds["maps"] = [module[name].map_fd for name in MAPS]
-    order = fds["maps"] + fds["links"] + fds["programs"]
+    mine, others = _shared_out(request)
+    partner = _start_partner(request, others) if others else None
+    part = compiling.compile_part(request, mine)
+    maps = [part.module[name].map_fd for name in MAPS]
+    report, fds = _attach(part)
+    if partner is not None:
+        more = _ask_partner(partner, maps) or _attach(_with_maps(compiling.compile_part(request, others), maps))
+        report, fds = report + more[0], fds + more[1]
     answer = {
         "probes": sorted(report, key=lambda entry: str(entry["name"])),
         "maps": dict(zip(MAPS, range(len(MAPS)))),
-        "slots": _slots(request),
+        "slots": compiling.slots(request),
     }
-    return answer, order
+    return answer, maps + fds
 
 
-def _slots(request: dict[str, Any]) -> dict[str, int]:
-    """Return the index of each probe in the loss counters of this load."""
-    return {probe["name"]: slot for slot, probe in enumerate(request["probes"])}
+def _shared_out(request: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the names of the probes in two halves of about the same length of text, the second [] for one process."""
+    probes = sorted(request["probes"], key=lambda probe: -len(probe["text"]))
+    names = [probe["name"] for probe in probes]
+    alone = len(os.sched_getaffinity(0)) == 1 or memory.room_bytes() < PARTNER_BYTES
+    if alone or len(names) < WORTH_SHARING:
+        return names, []
+    halves: tuple[list[str], list[str]] = ([], [])
+    lengths = [0, 0]
+    for probe in probes:
+        shorter = lengths.index(min(lengths))
+        halves[shorter].append(probe["name"])
+        lengths[shorter] += len(probe["text"])
+    return halves
 
 
-def _joined(request: dict[str, Any], probes: dict[str, Any]) -> str:
-    """Return prelude and probes as one text: bcc rewrites the main file only."""
-    parts = [f'#line 1 "{name}"\n{text}' for name, text in request["prelude"].items()]
-    for name, probe in probes.items():
-        parts.append(f'#line 1 "{name}.c"\n' + probe["text"])
-    return "\n".join(parts)
+def _start_partner(request: dict[str, Any], names: list[str]) -> socket.socket:
+    ours, theirs = socket.socketpair()
+    if os.fork():
+        theirs.close()
+        return ours
+    ours.close()
+    os.close(PARENT_FD)
+    return _be_partner(theirs, request, names)
 
 
-def _compile_what_can_be(
-    types: KernelTypes, request: dict[str, Any], probes: dict[str, Any], tree: str
-) -> tuple[Any, dict[str, str]]:
-    """Compile; drop each probe that clang names, with what it said, and go on with the rest."""
-    refused: dict[str, str] = {}
-    while True:
+def _be_partner(other: socket.socket, request: dict[str, Any], names: list[str]) -> NoReturn:
+    """Load a half with the maps of the other; whatever goes wrong, the other half does it again and says why."""
+    status = 1
+    try:
+        _die_with_parent()
+        part = compiling.compile_part(request, names)
+        _, maps, _, _ = socket.recv_fds(other, 1, len(MAPS))
+        if len(maps) == len(MAPS):
+            report, fds = _attach(_with_maps(part, maps))
+            _send(other, {"probes": report}, fds)
+            status = 0
+    finally:
+        os._exit(status)
+
+
+def _with_maps(part: compiling.Part, maps: list[int]) -> compiling.Part:
+    """Put shared maps where the part has its own: the code names a map by its descriptor, until it is loaded."""
+    for name, fd in zip(MAPS, maps):
+        os.dup2(fd, part.module[name].map_fd)
+    return part
+
+
+def _ask_partner(partner: socket.socket, maps: list[int]) -> tuple[Report, list[int]] | None:
+    """Give the partner our maps and return what it attached, None when it is gone."""
+    with partner:
         try:
-            return _compile(types, request, probes, tree), refused
-        except CompileError as error:  # noqa: PERF203  # each round compiles less
-            blamed = [name for name in probes if re.search(rf"\b{name}\.c:\d+", error.output)]
-            if not blamed:
-                raise BtfError("the prelude does not compile: " + _first_error(error.output)) from error
-            for name in blamed:
-                refused[name] = "does not compile: " + _first_error(error.output, name)
-                del probes[name]
+            socket.send_fds(partner, [b"m"], maps)
+            size, count = (int.from_bytes(_exactly(partner, 4), "little") for _ in range(2))
+            body = _exactly(partner, size)
+            fds: list[int] = []
+            while len(fds) < count:
+                _, received, _, _ = socket.recv_fds(partner, 1, FDS_PER_MESSAGE)
+                if not received:
+                    return None
+                fds += received
+        except (OSError, EOFError):
+            return None
+    return json.loads(body)["probes"], fds
 
 
-def _compile(types: KernelTypes, request: dict[str, Any], probes: dict[str, Any], tree: str) -> Any:  # bcc has no types
-    text = _joined(request, probes)
-    flags = kernel_tree.write(tree, types, text)
-    flags += [f"-DPROBE_COUNT={len(request['probes'])}"]
-    flags += [f"-DLIFECYCLE_PAGES={request['lifecycle_pages']}", f"-DACTIVITY_PAGES={request['activity_pages']}"]
-    for name, slot in _slots(request).items():
-        flags += [f"-DSLOT_{name}={slot}", f"-DKIND_{name}={request['probes'][slot]['kind']}"]
-    os.environ["BCC_KERNEL_SOURCE"] = tree
-    import bcc  # noqa: PLC0415  # may be missing: main() answers that
-
-    text += selfcheck.functions(types, text)
-    with tempfile.TemporaryFile() as captured:
-        saved = os.dup(2)
-        os.dup2(captured.fileno(), 2)
-        try:
-            return attach.ask_bcc(bcc.BPF, text=text, cflags=flags)
-        except attach.AttachError as error:
-            captured.seek(0)
-            raise CompileError(captured.read().decode(errors="replace")) from error
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+def _exactly(partner: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = partner.recv(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
 
 
-def _attach_all(module: Any, probes: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
+def _attach(part: compiling.Part) -> tuple[Report, list[int]]:
+    """Load and attach a part; return the report, and the descriptors of its links and programs."""
     attach.private_mounts()
-    report: list[dict[str, Any]] = []
-    fds: dict[str, list[int]] = {"links": [], "programs": []}
-    for name, probe in probes.items():
-        lane, attached, reasons = _first_lane(module, probe["lanes"])
+    report: Report = [{"name": name, "attached": False, "reason": reason} for name, reason in part.refused.items()]
+    fds: list[int] = []
+    for name, probe in part.probes.items():
+        lane, attached, reasons = _first_lane(part.module, probe["lanes"])
         if lane is None:
             report.append({"name": name, "attached": False, "reason": "; ".join(reasons)})
             continue
-        fds["links"] += [link for _program, link in attached]
-        fds["programs"] += [program for program, _link in attached]
+        fds += [fd for pair in attached for fd in pair]
         report.append({"name": name, "attached": True, "lane": lane})
     return report, fds
 
@@ -170,18 +191,7 @@ def _first_lane(
         except attach.AttachError as error:
             for _program, link in attached:
                 os.close(link)
-            reasons.append(f"{lane['name']}: {_one_line(str(error))}")
+            reasons.append(f"{lane['name']}: {compiling.one_line(str(error))}")
             continue
         return lane["name"], attached, reasons
     return None, [], reasons
-
-
-def _first_error(output: str, probe: str = "") -> str:
-    """Return clang's first error line, of `probe` when there is one."""
-    lines = [line for line in output.splitlines() if "error:" in line]
-    named = [line for line in lines if f"{probe}.c:" in line]
-    return _one_line((named or lines or ["clang gave no reason"])[0])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
