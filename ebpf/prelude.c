@@ -100,10 +100,10 @@ struct loss {
 };
 
 // Two rings, so that a flood of files cannot evict an exec. A wake-up costs the
-// caller some 10 us, so only what must be looked at while the process lives (a
-// program that starts) wakes the reader; the rest is read with it, on a timer, or
-// after WAKE_EVERY records of a kind.
-#define WAKE_EVERY 256 // of the longest record (file_open, 1.6 KiB) a fifth of the ring
+// caller some 10 us, so only a program that starts, which must be looked at while
+// it lives, and what is rare wake the reader (submit_lifecycle_now); the rest is
+// read with it, on a timer, or after WAKE_EVERY records of a kind.
+#define WAKE_EVERY 256 // of the longest record (file_open, 1.4 KiB) a third of the ring
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
 BPF_RINGBUF_OUTPUT(activity, ACTIVITY_PAGES);
 

@@ -28,7 +28,7 @@ from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
-ACTIVITY_BYTES = 1 << 20  # 640 of the longest record (file_open, 1.6 KiB)
+ACTIVITY_BYTES = 1 << 20  # 728 of the longest record (file_open, 1.4 KiB)
 QUEUE_BYTES = 4 << 20  # records wait here at their true length, 240 bytes on average: twice what the rings hold
 POLL_RECORDS = 1024  # given out at once: some 70 ms of work for the stages behind
 ROUND_RECORDS = 4096
