@@ -404,6 +404,21 @@ class NetSocket(Event, frozen=True, kw_only=True, tag="net_socket"):
     """IANA number; of a packet socket the EtherType (include/uapi/linux/if_ether.h), 3 for every packet."""
 
 
+class UnixConnect(Event, frozen=True, kw_only=True, tag="unix_connect"):
+    """A socket of this host (AF_UNIX) was connected to another by name, or refused: `result` tells.
+
+    Told once a second for the same program and name, each time when refused.
+    """
+
+    path: str | None
+    """What the other end was bound to, as it was bound; of a refused connect what the caller wrote (`user_memory`).
+    None when there was nothing to read."""
+    abstract: bool
+    """Whether the name is abstract: no file, its leading NUL shown as `@`."""
+    type_raw: int | None
+    """SOCK_*: 1 stream, 2 datagram, 5 seqpacket; None when another thread had taken the socket away: `fd_raced`."""
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -40,6 +40,7 @@ from agent.model import ProcessExit
 from agent.model import ProcessFork
 from agent.model import ProcessVm
 from agent.model import Ptrace
+from agent.model import UnixConnect
 from agent.model import Userfaultfd
 from agent.model import UserId
 from agent.sensor.ebpf.source import EbpfSource
@@ -98,6 +99,23 @@ for number in spread(400):
     c.connect((HERE, 8080))
     libc.close(libc.accept(s.fileno(), None, None))
     libc.connect(c.fileno(), bytes(16), 16)  # AF_UNSPEC: not connected any more
+stop(pid)
+"""
+UNIX = """
+s, c = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+os.chdir("/")
+s.bind({name})
+s.listen()
+c.connect(s.getsockname())
+"""
+RACED_CONNECT = """
+s, c = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(b"\\0raced")
+keep, fd = os.dup(c.fileno()), c.fileno()
+to = struct.pack("H", socket.AF_UNIX) + s.getsockname()
+pid = racer(lambda: (libc.close(fd), libc.dup2(keep, fd)))
+for number in spread(400):
+    libc.connect(fd, to, len(to))
 stop(pid)
 """
 ASK_BY_TCP = """
@@ -245,6 +263,12 @@ DEEDS: dict[str, Deed] = {
     "net_socket": Deed(NetSocket, on_a_network("socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)")),
     "net_socket-packet": Deed(NetSocket, on_a_network("socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x0300)")),
     "net_socket-refused": Deed(NetSocket, on_a_network("os.setuid(65534); libc.socket(10, 3, 255)")),
+    "unix_connect": Deed(UnixConnect, on_a_network(UNIX.format(name=r"sys.argv[1] + '/caf\u00e9'")), names("caf")),
+    "unix_connect-abstract": Deed(UnixConnect, on_a_network(UNIX.format(name=r"b'\0caf\xe9\0\n'")), names("caf")),
+    "unix_connect-refused": Deed(
+        UnixConnect, on_a_network("socket.socket(socket.AF_UNIX).connect_ex('/no/such')"), names("/no/")
+    ),
+    "unix_connect-raced": Deed(UnixConnect, on_a_network(races.PRELUDE + RACED_CONNECT), raced),
 }
 
 
