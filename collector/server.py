@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import queue
+import resource
 import signal
 import threading
 import time
@@ -54,6 +55,8 @@ _OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),  # finds hosts that are gone without a word
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),  # what ends it in 1.85; the line above alone takes 60 s (grpc/grpc#39239)
+    ("grpc.server_handshake_timeout_ms", 10_000),  # who connects and says nothing takes a descriptor; gRPC's is 120 s
+    ("grpc.max_connection_idle_ms", 30_000),  # nor is one kept that has no stream: an agent's always has
     ("grpc.max_concurrent_streams", 100),  # of one connection; an agent has one
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # agents ping, too
 ]
@@ -171,6 +174,8 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
     For the main thread. Raises what `Server.start` raises.
     """
     os.umask(0o077)  # events hold command lines
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a thousand connections are a fleet, or anybody's loop
     told: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event's lock would wait for itself when two signals meet
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.put(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from contextlib import closing
 from contextlib import suppress
 from pathlib import Path
@@ -306,7 +308,7 @@ def test_a_full_disk_is_waited_out(tmp_path: Path) -> None:
     """No room: nothing is acknowledged, the log says why, and when there is room again all arrives once."""
     state = tmp_path / "state"
     state.mkdir()
-    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(state)), check=True)
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs", str(state)), check=True)
     try:
         with collector(tmp_path) as made, Stream(made.address) as stream:
             stream.hello()
@@ -410,6 +412,28 @@ def test_a_stranger_is_not_let_in(tmp_path: Path, authority: Authority) -> None:
                 stream.send(hello=ingest_pb2.Hello(host={"id": "i-1"}, spool_id="s"))
                 assert stream.error()[0] == grpc.StatusCode.UNAVAILABLE
         assert list(agents(made.state_dir)) == []
+
+
+def test_who_connects_and_says_nothing_keeps_no_agent_out(tmp_path: Path) -> None:
+    """More silent connections than a process may have descriptors by default cost an agent nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))  # 1,024 where a shell starts it; the collector inherits it
+    try:
+        with collector(tmp_path) as made, ExitStack() as silent:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            host, _, port = made.address.rpartition(":")
+            for _ in range(300):
+                silent.enter_context(socket.create_connection((host, int(port))))
+            began = time.monotonic()
+            with Stream(made.address) as stream:
+                stream.hello()
+                stream.findings(finding(1))
+                stream.acknowledged(FINDINGS, 1)
+            assert time.monotonic() - began < 5  # before the silent ones are sent away
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert 1 == total(made.state_dir)
 
 
 def test_plain_text_in_the_open_is_refused(tmp_path: Path) -> None:
