@@ -77,6 +77,8 @@ def command(path: Path, supervisor: int | None) -> None:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
     log_to_stderr(settings.log_level)
     _process.keep_one_heap()
+    if not _process.take_precedence():
+        _log.warning("no precedence over other processes (CAP_SYS_NICE): a busy host may lose events")
     stop = _process.stop_on_signals()
     if supervisor is not None or _alone(settings.lock_file, stop):
         _Agent(settings, target).watch(wanted, stop)
