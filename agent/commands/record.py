@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -32,10 +33,8 @@ from agent.terminal import escape
 from agent.version import VERSION
 
 POLL_S = 0.1
-SETTLED_S = 0.25  # nothing for so long: the rings are empty, since activity is read every tenth of a second
 _MIB = 1 << 20
 _MOST_MIB = 1 << 20  # a tebibyte: nobody meant more
-_TIME_NS = slice(HEADER.offset("time_ns"), HEADER.offset("time_ns") + 8)
 _KIND = slice(HEADER.offset("kind"), HEADER.offset("kind") + 4)
 
 
@@ -65,6 +64,7 @@ def command(file: Path, duration: int | None, max_mib: int) -> None:
       vedette replay incident.vdt
     """
     requirements.require_all()
+    _process.take_precedence()
     stop = _process.stop_on_signals()
     wanted = probes.load()
     recorder = Recorder(file, _about(wanted), limit_bytes=max_mib * _MIB)
@@ -118,18 +118,15 @@ class _Session:
         self.seen: Counter[str] = Counter()
 
     def until(self, stop: threading.Event, duration_s: int | None) -> str | None:
-        """Record until told to stop or for a while, all that had happened by then; return why, None when it is full."""
+        """Record until told to stop or for a while, all that was reported by then; return why, None when it is full."""
         ends_s = None if duration_s is None else time.monotonic() + duration_s
         while not stop.is_set() and (ends_s is None or time.monotonic() < ends_s):
             if not self._keep(self._source.poll(POLL_S)):
                 return None
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        while records := self._source.poll(SETTLED_S):
-            due = [record for record in records if _number(record[_TIME_NS]) <= now_ns]
-            if not self._keep(due):
+        self._source.close()
+        while records := self._source.poll(0.0):
+            if not self._keep(records):
                 return None
-            if len(due) < len(records):
-                break
         return "it was told to" if stop.is_set() else f"{duration_s} s are over"
 
     def _keep(self, records: list[bytes]) -> bool:
@@ -137,10 +134,6 @@ class _Session:
         for record in records:
             if not self._recorder.write(record):
                 return False
-            self.seen[self._names.get(_number(record[_KIND]), "unknown")] += 1
+            self.seen[self._names.get(int.from_bytes(record[_KIND], sys.byteorder), "unknown")] += 1
         self._recorder.flush()
         return True
-
-
-def _number(raw: bytes) -> int:
-    return int.from_bytes(raw, "little")

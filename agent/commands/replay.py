@@ -7,6 +7,7 @@ Programs are not hashed and users have no names, since both are on the other hos
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -169,7 +170,7 @@ class _Decode:
 
     def __call__(self, record: bytes) -> Event | None:
         """Return the event, or None after counting why there is none."""
-        number = int.from_bytes(record[_KIND], "little")
+        number = int.from_bytes(record[_KIND], sys.byteorder)
         if len(record) >= HEADER.size and number not in self._readable:
             self.foreign[self._names.get(number, _UNLISTED)] += 1
             return None
