@@ -6,6 +6,7 @@ what attackers wrote: each member may be missing or odd, and all text is escaped
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import UTC
@@ -16,13 +17,16 @@ from typing import NamedTuple
 from agent.terminal import cut
 from agent.terminal import cut_middle
 from agent.terminal import escape
+from agent.terminal import width
 
 Document = Mapping[str, Any]
 """A JSON object as a collector returns it."""
 
 UNKNOWN = "?"
-CONTAINER_COLUMNS = 12  # of an id's 64: what docker ps, crictl and this project's titles show
+CONTAINER_COLUMNS = 12  # of a digest: what docker ps, crictl and this project's titles show
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 INDENT_COLUMNS = 4  # of what follows the first line of a finding: most reasons then fit into 80
+_LEAST_COLUMNS = 16  # of a path with its pid, below which it says nothing
 _NAME_COLUMNS = 24  # a comm has 15; a name longer than this is somebody's joke
 _BANDS = ((9.0, "CRITICAL"), (7.0, "HIGH"), (4.0, "MEDIUM"))  # GuardDuty's severity levels, lowest value of each
 _MOST_TIMES = 999_999_999  # what has room beside a type; nobody counts further
@@ -60,7 +64,7 @@ def finding(document: Document) -> ShownFinding:
         type=escape(str(document.get("type", UNKNOWN))),
         times=min(_whole(service.get("count")) or 1, _MOST_TIMES),
         process=f"{escape(str(path))} ({_whole(process.get('pid')) or UNKNOWN})",
-        container=escape(str(container))[:CONTAINER_COLUMNS] if container else None,
+        container=_container(container, _NAME_COLUMNS) if container else None,
         lineage=" < ".join(_ancestor(one) for one in _list(process, "lineage") if isinstance(one, Mapping)),
         reason=escape(str(document.get("description", ""))),
     )
@@ -94,7 +98,7 @@ def finding_block(shown: ShownFinding, columns: int) -> tuple[str, ...]:
     where = f"  container {shown.container}" if shown.container else ""
     lines = [
         cut(f"{clock}  {shown.severity:<8}  {shown.type}", columns - len(times)) + times,
-        indent + cut_middle(shown.process, room - len(where)) + where,
+        indent + cut(cut_middle(shown.process, max(room - width(where), _LEAST_COLUMNS)) + where, room),
         indent + cut(f"< {shown.lineage}", room) if shown.lineage else "",
         indent + cut(shown.reason, room),
     ]
@@ -104,7 +108,7 @@ def finding_block(shown: ShownFinding, columns: int) -> tuple[str, ...]:
 def finding_short(shown: ShownFinding, columns: int) -> str:
     """Return a finding as the one line that is left of it when newer ones need the room."""
     what = f"{shown.at[-8:]}  {shown.severity:<8}  {shown.type}  "
-    return cut(what + cut_middle(shown.process, max(columns - len(what), 16)), columns)
+    return cut(what + cut_middle(shown.process, max(columns - len(what), _LEAST_COLUMNS)), columns)
 
 
 def event_line(row: Document) -> str:
@@ -114,7 +118,7 @@ def event_line(row: Document) -> str:
     name = actor.get("name") or actor.get("path") or UNKNOWN
     who = f"{cut(str(name), _NAME_COLUMNS)}({_whole(actor.get('tgid')) or UNKNOWN})"
     container = actor.get("container_id")
-    where = escape(str(container))[:CONTAINER_COLUMNS] if container else "-"
+    where = _container(container, CONTAINER_COLUMNS) if container else "-"
     columns = (f"{_moment(row.get('at_ns')):<23}", f"{escape(kind):<13}", f"{who:<22}", f"{where:<{CONTAINER_COLUMNS}}")
     return "  ".join((*columns, _facts(row, kind)))
 
@@ -149,6 +153,12 @@ def _spelled(value: object) -> str:
 def _ancestor(process: Document) -> str:
     name = process.get("name") or process.get("executablePath") or UNKNOWN
     return f"{cut(str(name), _NAME_COLUMNS)}({_whole(process.get('pid')) or UNKNOWN})"
+
+
+def _container(container_id: object, columns: int) -> str:
+    """Return an id as people write it: the beginning of a digest, but of a name, as runc takes it, all that fits."""
+    text = str(container_id)
+    return text[:CONTAINER_COLUMNS] if _DIGEST.fullmatch(text) else cut(text, columns)
 
 
 def _object(document: Document, member: str) -> Document:

@@ -116,6 +116,26 @@ def test_names_of_files_cannot_write_on_the_screen() -> None:
 
 ODD = [None, True, -1, 5, 10**30, float("nan"), "", "\x1b\n", [], [5, None], [{"name": 5}], {}, {"a": ["b"]}]
 """What may stand where something else was expected."""
+
+
+@pytest.mark.parametrize(
+    ("container_id", "shown", "in_a_table"),
+    [
+        pytest.param("4f1c2a9b8d3e" + 52 * "0", "4f1c2a9b8d3e", "4f1c2a9b8d3e", id="a digest"),
+        pytest.param("web-frontend-1", "web-frontend-1", "web-fronten…", id="a name"),
+        pytest.param("x" * 300, "x" * 23 + "…", "x" * 11 + "…", id="a name that nobody can read"),
+        pytest.param("a\x1b[2J", "a\\x1b[2J", "a\\x1b[2J", id="a name that would act"),
+    ],
+)
+def test_a_container_is_called_as_people_call_it(container_id: str, shown: str, in_a_table: str) -> None:
+    """A digest by its beginning; a name that was given to it is not mistaken for another's, for want of its end."""
+    finding = {"resource": {"containerDetails": {"id": container_id}}}
+    event = {"kind": "file_open", "actor": {"container_id": container_id}}
+
+    assert shown == _shown.finding(finding).container
+    assert f"  {in_a_table:<12}  " in _shown.event_line(event)
+
+
 PLACES = ["severity", "type", "description", "service.count", "service.eventLastSeen", "resource.containerDetails.id"]
 PLACES += ["service", "service.runtimeDetails", "service.runtimeDetails.process", "resource"]
 PLACES += [f"service.runtimeDetails.process.{name}" for name in ("pid", "name", "executablePath", "lineage")]
