@@ -37,6 +37,7 @@ from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
 from agent.pipeline import Stages
 from agent.probes.declaration import Probe
+from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
@@ -75,6 +76,7 @@ def command(path: Path, supervisor: int | None) -> None:
         target = _target(settings)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
+    requirements.require_root()  # before anything is said, made or waited for
     log_to_stderr(settings.log_level)
     _process.keep_one_heap()
     if not _process.take_precedence():
