@@ -10,12 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from agent.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -133,13 +134,8 @@ def test_installed_command_answers(environment: Path, tmp_path: Path) -> None:
     version = run(environment / "bin/vedette", "--version", cwd=tmp_path, env=bare())
     usage = run(environment / "bin/vedette", "--help", cwd=tmp_path, env=bare())
 
-    assert declared_version() in version
+    assert VERSION in version
     assert "Commands:" in usage
-
-
-def declared_version() -> str:
-    """Return the version that pyproject.toml states."""
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 def bare() -> dict[str, str]:
