@@ -91,7 +91,7 @@ def load(python: str, wanted: dict[str, Any]) -> Loaded:
         theirs.close()
         try:
             return _converse(ours, json.dumps(wanted).encode())
-        except (BrokenPipeError, EOFError, TimeoutError) as error:
+        except (ConnectionError, EOFError, TimeoutError) as error:
             said.seek(0)
             last = said.read().decode(errors="replace").strip().splitlines()[-1:] or [type(error).__name__]
             raise HostUnsupported(
