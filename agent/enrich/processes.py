@@ -58,7 +58,7 @@ class ProcessTable:
 
     def seed(self) -> int:
         """Take in the processes that exist already, parents before children; return how many."""
-        looked = [facts for tgid in self._procfs.pids() if (facts := self._procfs.look(tgid)) is not None]
+        looked = [facts for tgid in self._procfs.pids() if (facts := self._look(tgid)) is not None]
         looked.sort(key=lambda facts: (facts.key.started_ticks, facts.key.tgid))
         fresh = [facts for facts in looked if self._memory.get(facts.key) is None]
         keys = {facts.key.tgid: facts.key for facts in looked}
@@ -160,7 +160,7 @@ class ProcessTable:
         """Look once for a process that no record told of."""
         if key in self._missing:
             return None
-        facts = self._procfs.look(key.tgid)
+        facts = self._look(key.tgid)
         if facts is None or facts.key != key:
             if len(self._missing) >= self._limits.missing:
                 del self._missing[next(iter(self._missing))]
@@ -168,6 +168,11 @@ class ProcessTable:
             return None
         self._counters.add("enrich.late")
         return self._adopt(facts, self._memory.living_tgid(facts.parent_tgid))
+
+    def _look(self, tgid: int) -> Facts | None:
+        facts = self._procfs.look(tgid)
+        self._counters.set("enrich.memory_held", self._procfs.held)
+        return facts
 
     def _adopt(self, facts: Facts, parent: ProcessKey | None) -> Process:
         """Take in a process as /proc shows it; a parent cannot be younger than its child."""

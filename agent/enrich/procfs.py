@@ -4,7 +4,8 @@ A process is read whole by `look`: start time first, the rest, start time again,
 so that a pid that was reused in between gives None and never a mixture.
 
 Blind to: arguments and environment as they were at exec (a process may rewrite
-its own); anything of a process that the kernel forbids us to trace.
+its own), and those of a process that lets nobody read its memory (see patience.py);
+anything of a process that the kernel forbids us to trace.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,7 @@ import psutil
 from agent.enrich import proctext
 from agent.enrich.filestat import FileStat
 from agent.enrich.filestat import file_stat
+from agent.enrich.patience import Patience
 from agent.errors import HostUnsupported
 from agent.model import Executable
 from agent.model import FileId
@@ -75,6 +78,12 @@ class ProcFs:
         self._root = os.fsencode(root)
         self.pids = pids
         self.boot_at_ns = boot_at_ns
+        self._patience = Patience()
+
+    @property
+    def held(self) -> int:
+        """Return how often a process held us up when we read its memory."""
+        return self._patience.lost
 
     def boot_id(self) -> str:
         """Return the identity of this boot; HostUnsupported without a proc file system."""
@@ -114,7 +123,7 @@ class ProcFs:
         if stat is None:
             return None
         prefix = b"%d/" % tgid
-        environ = self._read(prefix + b"environ", ENVIRON_BYTES) or b""
+        environ = self._read_memory(prefix + b"environ", ENVIRON_BYTES) or b""
         variables = proctext.variables_of(environ, (_PRELOAD, _LIBRARY_PATH))
         cgroup = self._read(prefix + b"cgroup", CGROUP_BYTES)
         cwd = self._link(prefix + b"cwd")
@@ -123,7 +132,7 @@ class ProcFs:
             comm=stat.comm,
             parent_tgid=stat.parent_tgid,
             exe=self._executable(tgid),
-            args=proctext.strings_of(self._read(prefix + b"cmdline", STATUS_BYTES) or b""),
+            args=proctext.strings_of(self._read_memory(prefix + b"cmdline", STATUS_BYTES) or b""),
             cwd=None if cwd is None else proctext.text(cwd),
             ids=proctext.ids_of(self._read(prefix + b"status", STATUS_BYTES) or b""),
             mnt_ns=self.namespace(tgid, "mnt"),
@@ -207,6 +216,10 @@ class ProcFs:
             return None
         finally:
             os.close(fd)
+
+    def _read_memory(self, name: bytes, limit: int) -> bytes | None:
+        """Read what lies in the memory of a process, which may hold us up."""
+        return self._patience.read(partial(self._read, name, limit))
 
     def _link(self, name: bytes) -> bytes | None:
         try:

@@ -12,7 +12,7 @@ from agent import findings
 
 TYPES = findings.load()
 ROOT = Path(__file__).parents[2]
-ADDED = re.compile(r"""[cC]ounters\.add\(\s*f?"([a-z_.]+)""")  # up to the first part that is put in
+ADDED = re.compile(r"""[cC]ounters\.(?:add|set)\(\s*f?"([a-z_.]+)""")  # up to the first part that is put in
 
 
 def test_the_page_is_what_the_declarations_say():
