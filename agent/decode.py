@@ -23,10 +23,13 @@ class Decoder:
     """Turns the records of `probes` into events; call it with each record."""
 
     def __init__(self, probes: tuple[Probe, ...], counters: Counters, wall_offset_ns: int) -> None:
-        """`wall_offset_ns` is Unix time minus boot clock: what makes `at_ns` of `time_ns`."""
+        """`wall_offset_ns` is Unix time minus boot clock: what makes `at_ns` of `time_ns`.
+
+        It may be stated anew at any time: NTP sets the wall clock, often after the agent has started.
+        """
         self._probes = {kind_number(probe.name): probe for probe in probes}
         self._counters = counters
-        self._wall_offset_ns = wall_offset_ns
+        self.wall_offset_ns = wall_offset_ns
 
     def __call__(self, record: bytes) -> Event | None:
         """Return the event, or None after counting why there is none."""
@@ -51,7 +54,7 @@ class Decoder:
     def _common(self, header: Any) -> dict[str, Any]:  # the named tuple of HEADER
         return {
             "time_ns": header.time_ns,
-            "at_ns": header.time_ns + self._wall_offset_ns,
+            "at_ns": header.time_ns + self.wall_offset_ns,
             "tgid": header.tgid,
             "tid": header.tid,
             "started_ns": header.started_ns,

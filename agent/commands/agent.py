@@ -145,7 +145,13 @@ class _Agent:
                 lambda: source.counters() | _held(enricher), delivery, counters, settings.health_interval_s
             )
             stages = Stages(source, decoder, enricher, self._classifier(), delivery)
-            Pipeline(stages, counters).run(lambda: health.maybe_report() or _closed(source, stop))
+
+            def over() -> bool:
+                decoder.wall_offset_ns = boot_at_ns()
+                health.maybe_report()
+                return _closed(source, stop)
+
+            Pipeline(stages, counters).run(over)
             health.report()
         _log.info("stopped; nothing is attached any more")
 
@@ -191,13 +197,12 @@ class _Health:
         self._due_s = 0.0
         self._process = psutil.Process()
 
-    def maybe_report(self) -> bool:
-        """Report if it is time; always False, so that it fits into a condition."""
+    def maybe_report(self) -> None:
+        """Report if it is time."""
         now_s = time.monotonic()
         if now_s >= self._due_s:
             self._due_s = now_s + self._interval_s
             self.report()
-        return False
 
     def report(self) -> None:
         """Report now."""

@@ -62,6 +62,18 @@ def test_good_record_is_an_event() -> None:
     assert 1 == counters.get("decode.events")
 
 
+def test_the_wall_clock_may_be_set() -> None:
+    """Events tell the time of the clock as it is, not as it was when the agent started."""
+    decode = Decoder(probes.load(), Counters(), WALL_NS)
+    before = decode(GOOD)
+    decode.wall_offset_ns += 3_600_000_000_000
+    after = decode(GOOD)
+
+    assert before is not None
+    assert after is not None
+    assert 3_600_000_000_000 == after.at_ns - before.at_ns
+
+
 @given(st.binary(max_size=16384), st.sampled_from(probes.load()))
 def test_no_bytes_can_end_the_decoder(noise: bytes, probe: probes.Probe) -> None:
     """Whatever a record of any kind holds, decoding gives an event or counts it."""
