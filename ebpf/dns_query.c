@@ -29,11 +29,6 @@
 //
 // Cost, measured on 6.18: 0.1 us a packet, 1.0 us a question.
 
-#define ETH_P_IP 0x0800 // include/uapi/linux/if_ether.h
-#define DNS_PORT 53
-#define DNS_HEADER_BYTES 12 // RFC 1035 4.1.1
-#define DNS_QUESTION_BYTES 5 // the root's name, QTYPE, QCLASS
-#define DNS_RESPONSE 0x80 // QR, in the third byte
 #define MESSAGE_BYTES 512 // a power of two, for the verifier; the first question ends by byte 271
 
 struct dns_query_record {
@@ -41,59 +36,6 @@ struct dns_query_record {
 	struct socket_info socket;
 	char data[MESSAGE_BYTES];
 };
-
-// Between whom a packet goes, and where in it: `at` begins as the place of the
-// transport header and ends as that of the message.
-struct packet {
-	struct socket_info socket;
-	u32 at;
-	u32 reserved;
-};
-
-static __always_inline u16 big_endian(const u8 *bytes)
-{
-	return bytes[0] << 8 | bytes[1];
-}
-
-// RFC 791 3.1: a later fragment has no transport header.
-static __always_inline bool read_ipv4(struct __sk_buff *skb, struct packet *packet)
-{
-	u8 ip[20];
-	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)))
-		return false;
-	packet->socket.family = AF_INET;
-	packet->socket.protocol = ip[9];
-	packet->at = (ip[0] & 0xf) * 4;
-	__builtin_memcpy(packet->socket.local_address, ip + 12, 4);
-	__builtin_memcpy(packet->socket.remote_address, ip + 16, 4);
-	return !(big_endian(ip + 6) & 0x1fff);
-}
-
-// RFC 8200 3.
-static __always_inline bool read_ipv6(struct __sk_buff *skb, struct packet *packet)
-{
-	u8 ip[40];
-	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)))
-		return false;
-	packet->socket.family = AF_INET6;
-	packet->socket.protocol = ip[6];
-	packet->at = sizeof(ip);
-	__builtin_memcpy(packet->socket.local_address, ip + 8, 16);
-	__builtin_memcpy(packet->socket.remote_address, ip + 24, 16);
-	return true;
-}
-
-static __always_inline bool read_ports(struct __sk_buff *skb, struct packet *packet)
-{
-	u8 ports[4];
-	if (packet->socket.protocol != IPPROTO_UDP && packet->socket.protocol != IPPROTO_TCP)
-		return false;
-	if (bpf_skb_load_bytes(skb, packet->at, ports, sizeof(ports)))
-		return false;
-	packet->socket.local_port = big_endian(ports);
-	packet->socket.remote_port = big_endian(ports + 2);
-	return true;
-}
 
 // The port that the packet goes to, or that its socket was told before netfilter
 // sent it elsewhere. An unconnected socket was told by sendto.
@@ -112,39 +54,6 @@ static __always_inline bool goes_to_dns(struct __sk_buff *skb, struct packet *pa
 	cookie = socket_cookie(skb);
 	owner = socket_owners.lookup(&cookie);
 	return owner && owner->reserved == DNS_PORT;
-}
-
-// Over TCP a message follows its length (RFC 1035 4.2.2); what begins with other
-// than a length that a question can have, and a header that one has, continues a
-// message and is left out.
-static __always_inline bool begins_message(struct __sk_buff *skb, struct packet *packet)
-{
-	u8 start[2 + DNS_HEADER_BYTES];
-	u8 words;
-	if (bpf_skb_load_bytes(skb, packet->at + 12, &words, 1))
-		return false;
-	packet->at += (words >> 4) * 4;
-	if (bpf_skb_load_bytes(skb, packet->at, start, sizeof(start)))
-		return false;
-	packet->at += 2;
-	return big_endian(start) >= DNS_HEADER_BYTES + DNS_QUESTION_BYTES && !(start[4] & 0x78) && start[6] == 0 &&
-	       start[7] != 0;
-}
-
-static __always_inline bool is_question(struct __sk_buff *skb, struct packet *packet)
-{
-	u8 flags;
-	if (!(bpf_ntohs(skb->protocol) == ETH_P_IP ? read_ipv4(skb, packet) : read_ipv6(skb, packet)))
-		return false;
-	if (!read_ports(skb, packet) || !goes_to_dns(skb, packet))
-		return false;
-	if (packet->socket.protocol == IPPROTO_UDP)
-		packet->at += 8;
-	else if (!begins_message(skb, packet))
-		return false;
-	if (bpf_skb_load_bytes(skb, packet->at + 2, &flags, 1))
-		return false;
-	return !(flags & DNS_RESPONSE);
 }
 
 #define ANCESTORS 8 // a shell's pipeline in a supervised container is five deep
@@ -168,6 +77,8 @@ static __always_inline void fill_asker(struct record_header *header, u64 cookie,
 	if (owner && owner->tgid == header->tgid && owner->started_ns == header->started_ns)
 		return;
 	header->flags |= FLAG_OWNER_UNSURE;
+	if (owner)
+		owner->flags = FLAG_OWNER_UNSURE; // the answer, too, may be somebody else's
 	if (!owner || (protocol == IPPROTO_UDP && descends_from(task, owner)))
 		return;
 	u64 time_ns = header->time_ns;
@@ -180,26 +91,12 @@ static __always_inline void fill_asker(struct record_header *header, u64 cookie,
 	header->reserved = 0;
 }
 
-static __always_inline void append_message(struct __sk_buff *skb, struct dns_query_record *record, u32 at)
-{
-	u32 bytes = skb->len - at;
-	if (bytes > MESSAGE_BYTES)
-		bytes = MESSAGE_BYTES;
-	bytes = (bytes - 1) & (MESSAGE_BYTES - 1);
-	asm volatile("" : "+r"(bytes)); // else clang proves the mask away, and the verifier does not follow
-	bytes += 1;
-	if (bpf_skb_load_bytes(skb, at, record->data, bytes)) {
-		record->header.flags |= FLAG_READ_ERROR;
-		return;
-	}
-	record->header.len += bytes;
-}
-
 static __always_inline void report_question(struct __sk_buff *skb, struct packet *packet)
 {
 	struct dns_query_record *record;
 	struct record_header header;
 	u64 cookie = socket_cookie(skb);
+	u32 bytes;
 	fill_asker(&header, cookie, packet->socket.protocol);
 	if (is_own(header.tgid))
 		return;
@@ -207,19 +104,21 @@ static __always_inline void report_question(struct __sk_buff *skb, struct packet
 	if (!record)
 		return;
 	record->header = header;
-	record->header.len = __builtin_offsetof(struct dns_query_record, data);
 	record->socket = packet->socket;
 	record->socket.cookie = cookie;
 	if (packet->socket.protocol == IPPROTO_UDP && skb->gso_segs > 1)
 		record->header.flags |= FLAG_TRUNCATED;
-	append_message(skb, record, packet->at);
+	bytes = copy_message(skb, packet, record->data, MESSAGE_BYTES);
+	if (!bytes)
+		record->header.flags |= FLAG_READ_ERROR;
+	record->header.len = __builtin_offsetof(struct dns_query_record, data) + bytes;
 	submit_activity(SLOT_dns_query, &record->header);
 }
 
 int dns_query_egress(struct __sk_buff *skb)
 {
 	struct packet packet = {};
-	if (is_question(skb, &packet))
+	if (read_packet(skb, &packet) && goes_to_dns(skb, &packet) && find_message(skb, &packet, 0))
 		report_question(skb, &packet);
 	return 1;
 }

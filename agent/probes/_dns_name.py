@@ -41,7 +41,7 @@ def question(message: bytes) -> Question:
     if end + _TAIL.size > len(message):
         raise MalformedRecord("a DNS question that ends before its type and class")
     type_raw, _class = _TAIL.unpack_from(message, end)
-    return Question(transaction, ".".join(map(_shown, labels)) or ".", type_raw)
+    return Question(transaction, shown(labels), type_raw)
 
 
 def _labels(message: bytes, start: int) -> tuple[list[bytes], int]:
@@ -60,6 +60,11 @@ def _labels(message: bytes, start: int) -> tuple[list[bytes], int]:
             return labels, at + 1
         labels.append(message[at + 1 : at + 1 + length])
         at += 1 + length
+
+
+def shown(labels: list[bytes]) -> str:
+    """Return a name as lists write it: lower case, without the trailing dot; the root is `.`."""
+    return ".".join(map(_shown, labels)) or "."
 
 
 def _shown(label: bytes) -> str:
