@@ -419,6 +419,40 @@ class UnixConnect(Event, frozen=True, kw_only=True, tag="unix_connect"):
     """SOCK_*: 1 stream, 2 datagram, 5 seqpacket; None when another thread had taken the socket away: `fd_raced`."""
 
 
+class DnsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of a DNS answer: an address, or another name."""
+
+    name: str
+    """Whose record it is; written as that of a question."""
+    type_raw: int
+    """1 A, 28 AAAA, 5 CNAME."""
+    ttl_s: int
+    value: str
+    """The address, or the name that is the true one."""
+
+
+class DnsAnswer(Event, frozen=True, kw_only=True, tag="dns_answer"):
+    """A DNS answer reached a socket of this host, over UDP or TCP. The actor is who asked."""
+
+    name: str
+    """As asked, lower-cased, without the trailing dot; bytes outside printable ASCII are escaped."""
+    type_raw: int
+    """QTYPE (RFC 1035 3.2.2, IANA registry)."""
+    transaction: int
+    rcode: int
+    """0 no error, 3 no such name (IANA registry)."""
+    answers: tuple[DnsRecord, ...] = ()
+    """Its A, AAAA and CNAME records, in order; not all of them when `truncated`."""
+    protocol: int
+    """IANA number of the transport: 6 or 17."""
+    remote_address: str
+    """Of who answered; anybody can claim it over UDP."""
+    remote_port: int
+    local_address: str
+    local_port: int
+    cookie: int | None
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -22,6 +22,7 @@ import msgspec
 from agent import probes
 from agent.counters import Counters
 from agent.decode import Decoder
+from agent.model import DnsAnswer
 from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import FdDup
@@ -117,6 +118,21 @@ pid = racer(lambda: (libc.close(fd), libc.dup2(keep, fd)))
 for number in spread(400):
     libc.connect(fd, to, len(to))
 stop(pid)
+"""
+ANSWER = """
+s, c = udp(), udp()
+s.bind((HERE, 53))
+c.connect((HERE, 53))
+c.send(message("Www.Example.test"))
+records = record(b"\\xc0\\x0c", 5, wire("a.test")) + record(wire("a.test"), 1, bytes([192, 0, 2, 1])) * 1
+s.sendto(reply("Www.Example.test", records, 0x8180), c.getsockname())
+"""
+ANSWER_BY_TCP = """
+s, c = server(socket.AF_INET6), tcp(socket.AF_INET6)
+c.connect((HERE6, 53))
+d, _ = s.accept()
+d.sendall(sized(reply("v6.test", record(b"\\xc0\\x0c", 28, socket.inet_pton(10, "2001:db8::1")), type_raw=28)))
+c.recv(1)
 """
 ASK_BY_TCP = """
 keep = server(socket.AF_INET6)
@@ -269,6 +285,10 @@ DEEDS: dict[str, Deed] = {
         UnixConnect, on_a_network("socket.socket(socket.AF_UNIX).connect_ex('/no/such')"), names("/no/")
     ),
     "unix_connect-raced": Deed(UnixConnect, on_a_network(races.PRELUDE + RACED_CONNECT), raced),
+    "dns_answer": Deed(DnsAnswer, on_a_network(ANSWER)),
+    "dns_answer-no_such_name": Deed(DnsAnswer, on_a_network(ANSWER.replace("0x8180", "0x8183"))),
+    "dns_answer-tcp_ipv6": Deed(DnsAnswer, on_a_network(ANSWER_BY_TCP)),
+    "dns_answer-truncated": Deed(DnsAnswer, on_a_network(ANSWER.replace("* 1", "* 100"))),
 }
 
 

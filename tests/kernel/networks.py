@@ -40,6 +40,14 @@ def wire(name):
 def message(name, type_raw=1, number=0x1234, flags=0x0100):
     return struct.pack("!6H", number, flags, 1, 0, 0, 0) + wire(name) + struct.pack("!HH", type_raw, 1)
 
+def record(name, type_raw, data, ttl_s=60):
+    return name + struct.pack("!HHIH", type_raw, 1, ttl_s, len(data)) + data
+
+def reply(name, records=b"", flags=0x8180, count=None, type_raw=1, number=0x1234):
+    count = records.count(struct.pack("!HI", 1, 60)) if count is None else count
+    question = wire(name) + struct.pack("!HH", type_raw, 1)
+    return struct.pack("!6H", number, flags, 1, count, 0, 0) + question + records
+
 def sized(data):
     return struct.pack("!H", len(data)) + data
 
