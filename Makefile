@@ -7,7 +7,7 @@ PYTHON_FILES := agent collector proto tests setup.py $(wildcard bench)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint types fmt proto docs clean
+.PHONY: help setup run test bench soak lint types fmt proto docs clean
 
 help:
 	@echo "make VERB, where VERB is"
@@ -26,6 +26,9 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 	@$(SUDO) $(BIN)/python bench/agent.py
 	@$(SUDO) $(BIN)/python bench/sensor.py
 	@$(BIN)/python bench/ingest.py
+
+soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)
+	@$(SUDO) $(BIN)/pytest -m soak $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check $(PYTHON_FILES)
