@@ -102,8 +102,7 @@ class _Replay:
     def run(self) -> None:
         """Run the stages until the recording is over.  Raises BadRecording."""
         about, counters = self._recording.about, self._counters
-        empty = ProcFs(NOWHERE, pids=list, boot_at_ns=lambda: about.boot_at_ns)
-        enricher = Enricher(host=about.host, counters=counters, procfs=empty)
+        enricher = Enricher(host=about.host, counters=counters, procfs=ProcFs(NOWHERE, pids=list))
         classifier = Classifier(
             findings.load(),
             intel=intel.bundled(),

@@ -1,9 +1,9 @@
-"""Make the golden recordings anew: `sudo .venv/bin/python -m tests.golden.recordings.capture`.
+"""Make the golden recordings anew: `sudo .venv/bin/python -m tests.golden.recordings.capture [NAME…]`.
 
-Each trigger of `vedette simulate` is run under the real sensor, by the system's own Python so that no directory of
-whoever runs this stands in a record.  Kept is what descends from it, as `simulated.vdt`, with what names the host
-blanked; what that replays to is `simulated.json`, which tests/unit/commands/test_replay.py compares from then on.
-Look at the difference before you commit it: a capture writes what the code says today.
+Each of DEEDS is done under the real sensor by the system's own Python, so that no directory of whoever runs this stands
+in a record.  Kept is what descends from it, as NAME.vdt, with what names the host blanked; what that replays to is
+NAME.json, which tests/unit/commands/test_replay.py compares from then on.  Look at the difference before you commit it:
+a capture writes what the code says today.  NAMEs are all or some of DEEDS, without them all are captured.
 """
 
 from __future__ import annotations
@@ -27,10 +27,22 @@ from agent.recording import Recording
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-NAME = "simulated"
 SYSTEM_PYTHON = "/usr/bin/python3"
 READY = b"ready"
-SIMULATE = "from agent import simulate\nfor trigger in simulate.load():\n    print(trigger.run().note)"
+DEEDS = {
+    "simulated": """
+from agent import simulate
+for trigger in simulate.load():
+    print(trigger.run().note)
+""",
+    "compiled": """
+from agent.simulate._container import running_container
+compile = "echo 'int main(void) { return 0; }' > /tmp/a.c && gcc -o /tmp/a /tmp/a.c && exec /tmp/a"
+with running_container() as container:
+    assert container.exec(["/bin/sh", "-c", compile]).status == 0
+""",
+}
+"""What `vedette simulate` does; and what is a finding at high sensitivity only."""
 TIMEOUT_S = 60.0
 
 
@@ -38,13 +50,13 @@ def vedette(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "agent", *arguments]
 
 
-def simulated(path: Path) -> int:
-    """Record into `path` while the deeds are done; return the pid that did them."""
+def recorded(path: Path, deed: str) -> int:
+    """Record into `path` while a deed is done; return the pid that did it."""
     recorder = subprocess.Popen(vedette("record", str(path)), cwd=ROOT, stderr=subprocess.PIPE)
     assert recorder.stderr is not None
     assert recorder.stderr.readline().startswith(READY)
     environment = {"PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    doer = subprocess.Popen([SYSTEM_PYTHON, "-c", SIMULATE], cwd="/", env=environment)
+    doer = subprocess.Popen([SYSTEM_PYTHON, "-c", deed], cwd="/", env=environment)
     assert doer.wait(TIMEOUT_S) == 0
     recorder.terminate()
     sys.stderr.buffer.write(recorder.communicate(timeout=TIMEOUT_S)[1])
@@ -67,11 +79,10 @@ def descending(recording: Recording, pid: int) -> list[bytes]:
     return kept
 
 
-def main() -> None:
-    """Capture the recording and what it comes to."""
-    made = HERE / f"{NAME}.vdt"
+def capture(made: Path, deed: str) -> None:
+    """Capture a recording and what it comes to."""
     with tempfile.TemporaryDirectory() as directory:
-        pid = simulated(Path(directory) / "all.vdt")
+        pid = recorded(Path(directory) / "all.vdt", deed)
         with (Path(directory) / "all.vdt").open("rb") as file:
             recording = Recording(file, file.name)
             kept = descending(recording, pid)
@@ -88,4 +99,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or DEEDS:
+        capture(HERE / f"{name}.vdt", DEEDS[name])

@@ -1,6 +1,7 @@
 """What a recording comes to: what is told of it, and that the same file tells the same.
 
-tests/golden/recordings holds what a real kernel wrote while `vedette simulate` did its deeds.
+tests/golden/recordings holds what a real kernel wrote while `vedette simulate` did its deeds, and while a container
+compiled a program and ran it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from agent.recording import About
 from agent.recording import End
 from agent.recording import Kind
 from agent.recording import Recorder
+from agent.recording import Recording
 from tests.unit.probes.records import record
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "recordings"
@@ -176,6 +178,30 @@ def test_a_recording_means_what_it_meant(replay, name: str) -> None:
     assert json.loads((GOLDEN / f"{name}.json").read_bytes()) == [json.loads(line) for line in told.out.splitlines()]
     assert (0, "malformed: 0") == (told.status, told.said[3])
     assert [] == [line for line in told.said if line.startswith(("not worked out", "cut"))]
+
+
+def test_sensitivity_decides(replay) -> None:
+    """What an image's own compiler made is a finding for those who want to know it all."""
+    path = GOLDEN / "compiled.vdt"
+
+    assert "" == replay(path, "--json", "--sensitivity", "balanced").out
+    assert ["Execution:Runtime/NewBinaryExecuted"] == [
+        json.loads(line)["type"] for line in replay(path, "--json", "--sensitivity", "high").out.splitlines()
+    ]
+
+
+def test_a_finding_that_is_seen_again_is_the_same(tmp_path: Path, replay) -> None:
+    """As in a collector: one id, and a count that rises."""
+    with (GOLDEN / "simulated.vdt").open("rb") as file:
+        recording = Recording(file, file.name)
+        records = list(recording.records())
+    told = replay(made(tmp_path / "twice", *records, *records, about=recording.about), "--json")
+
+    documents = [json.loads(line) for line in told.out.splitlines()]
+    once, again = documents[: len(documents) // 2], documents[len(documents) // 2 :]
+    assert once
+    assert [one["id"] for one in once] == [one["id"] for one in again]
+    assert ({1}, {2}) == tuple({one["service"]["count"] for one in part} for part in (once, again))
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
