@@ -194,13 +194,19 @@ def fired(
 ) -> Fired:
     """A deed that was done and found."""
     type_, deed = FIRING[request.param]
-    word = f"word-{uuid.uuid4().hex}"
+    one = _done_and_found(run, type_, deed, tmp_path_factory)
+    if "being read" in one.found.document["service"]["additionalInfo"]["value"]:
+        # A finding waits for a hash no longer than it may be late: on a machine so busy it goes without.
+        one = _done_and_found(run, type_, deed, tmp_path_factory)
+    words[one.done.pid] = one.word
+    return one
 
+
+def _done_and_found(run: Run, type_: str, deed: Deed, tmp_path_factory: pytest.TempPathFactory) -> Fired:
+    word = f"word-{uuid.uuid4().hex}"
     before_s = time.time()
     done = deed(tmp_path_factory.mktemp("deed"), word)
     after_s = time.time()
-
-    words[done.pid] = word
     return Fired(done, run.finding(type_, done.pid), word, (before_s, after_s))
 
 
