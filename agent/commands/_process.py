@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import threading
 from types import FrameType
 
 from agent.errors import PeerError
@@ -19,14 +18,32 @@ _TERMINATING = (signal.SIGTERM, signal.SIGHUP)
 _BY_SIGNAL = 128  # and its number: the exit status as a shell reports it
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM, SIGINT and SIGHUP set.
+class Stop:
+    """Whether we were told to end: a plain attribute, which a signal handler may set at any moment.
+
+    Not a threading.Event: its lock is not reentrant, and a second signal inside set() would wait for the first forever.
+    """
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def set(self) -> None:
+        """Say so."""
+        self._told = True
+
+    def is_set(self) -> bool:
+        """Tell whether it was said."""
+        return self._told
+
+
+def stop_on_signals() -> Stop:
+    """Return what SIGTERM, SIGINT and SIGHUP set.
 
     A second SIGINT, from somebody impatient, interrupts as it always would; a
     second SIGTERM does not, since the kernel sends one for each thread of a
     supervisor that is killed.
     """
-    stop = threading.Event()
+    stop = Stop()
 
     def told(number: int, _frame: FrameType | None) -> None:
         stop.set()

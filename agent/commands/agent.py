@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -110,7 +109,7 @@ def _target(settings: Config) -> Target:
     return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
 
 
-def _alone(lock_file: Path, stop: threading.Event) -> bool:
+def _alone(lock_file: Path, stop: _process.Stop) -> bool:
     """Wait until no other agent watches this host; False when told to stop first."""
     return HostLock(lock_file).take(_log.warning, stop.is_set)
 
@@ -124,7 +123,7 @@ class _Agent:
         self._counters = Counters()
         self._host = this_host()
 
-    def watch(self, wanted: tuple[Probe, ...], stop: threading.Event) -> None:
+    def watch(self, wanted: tuple[Probe, ...], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""
         settings, counters = self._settings, self._counters
         with ExitStack() as closing:
@@ -211,7 +210,7 @@ class _Health:
         self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss)
 
 
-def _closed(source: Source, stop: threading.Event) -> bool:
+def _closed(source: Source, stop: _process.Stop) -> bool:
     """Close the source when told to stop, so that it runs dry; tell whether it is."""
     if stop.is_set():
         source.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections import Counter
 from contextlib import closing
@@ -117,7 +116,7 @@ class _Session:
         self._names = {kind_number(probe.name): probe.name for probe in wanted}
         self.seen: Counter[str] = Counter()
 
-    def until(self, stop: threading.Event, duration_s: int | None) -> str | None:
+    def until(self, stop: _process.Stop, duration_s: int | None) -> str | None:
         """Record until told to stop or for a while, all that was reported by then; return why, None when it is full."""
         ends_s = None if duration_s is None else time.monotonic() + duration_s
         while not stop.is_set() and (ends_s is None or time.monotonic() < ends_s):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -105,7 +104,7 @@ class _Run:
         self._status: query_pb2.Status | None = None
         self._ready_s: float | None = None
 
-    def until(self, stop: threading.Event, duration_s: int | None) -> int:
+    def until(self, stop: _process.Stop, duration_s: int | None) -> int:
         """Run until told to stop, or for a while after being ready.  Return the exit status."""
         try:
             self._start_collector()
