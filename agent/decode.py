@@ -17,6 +17,7 @@ from agent.probes.declaration import Probe
 from agent.probes.header import HEADER
 from agent.probes.header import flag_names
 from agent.probes.header import kind_number
+from agent.probes.header import via
 
 
 class Decoder:
@@ -68,4 +69,5 @@ class Decoder:
             "egid": header.egid,
             "result": header.result,
             "flags": flag_names(header.flags),
+            "via": via(header.flags),
         }

@@ -90,6 +90,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     flags: tuple[str, ...] = ()
     """How far the record can be trusted: `truncated`, `user_memory`, `fd_shared`, `fd_raced`, `read_error`,
     `owner_unsure`; agent/probes/header.py says what each means."""
+    via: str | None = None
+    """`io_uring`, or `compat` for the 32-bit system calls; None for the ordinary way, or where the hook cannot tell."""
 
     @property
     def actor(self) -> ProcessKey:

@@ -71,23 +71,23 @@ static __always_inline void fd_dup_by_fd(struct dup_call *call)
 }
 
 // dup, dup2 and dup3 alike: the first argument is what was copied.
-int fd_dup_exit_dup(struct sys_exit_context *ctx)
+int fd_dup_exit_dup(SYS_EXIT_CONTEXT *ctx)
 {
-	s64 result = ctx->result;
+	s64 result = CALL_RESULT(ctx);
 	if (!is_stdio(result))
 		return 0;
-	struct pt_regs *regs = syscall_regs();
+	struct pt_regs *regs = CALL_REGS(ctx);
 	struct dup_call call = { .old_fd = ARGUMENT_0(regs), .new_fd = result };
 	fd_dup_by_fd(&call);
 	return 0;
 }
 
-int fd_dup_exit_fcntl(struct sys_exit_context *ctx)
+int fd_dup_exit_fcntl(SYS_EXIT_CONTEXT *ctx)
 {
-	s64 result = ctx->result;
+	s64 result = CALL_RESULT(ctx);
 	if (!is_stdio(result))
 		return 0;
-	struct pt_regs *regs = syscall_regs();
+	struct pt_regs *regs = CALL_REGS(ctx);
 	u32 command = ARGUMENT_1(regs);
 	if (command != F_DUPFD && command != F_DUPFD_CLOEXEC)
 		return 0;

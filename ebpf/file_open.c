@@ -205,13 +205,13 @@ static __always_inline void read_call(struct open_call *call, s32 id, struct pt_
 }
 
 // One program for the four calls: each costs compile time at every start.
-int file_open_exit(struct sys_exit_context *ctx)
+int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct open_call call = { .result = ctx->result };
+	struct open_call call = { .result = CALL_RESULT(ctx) };
 	if (call.result < 0)
 		return 0;
-	read_call(&call, ctx->id, syscall_regs());
-	if (ctx->id == SYS_OPENAT2 || wants_to_write(call.flags))
+	read_call(&call, CALL_NUMBER(ctx), CALL_REGS(ctx));
+	if (CALL_NUMBER(ctx) == SYS_OPENAT2 || wants_to_write(call.flags))
 		file_open_by_fd(&call);
 	return 0;
 }

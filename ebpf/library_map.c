@@ -52,11 +52,11 @@ static __always_inline void library_map_body(struct task_struct *task, struct fi
 	submit_activity(SLOT_library_map, &record->header);
 }
 
-int library_map_exit_mmap(struct sys_exit_context *ctx)
+int library_map_exit_mmap(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pt_regs *regs = syscall_regs();
-	s64 result = ctx->result;
+	struct pt_regs *regs = CALL_REGS(ctx);
+	s64 result = CALL_RESULT(ctx);
 	u32 trust = 0;
 	if (!(ARGUMENT_2(regs) & PROT_EXEC) || ARGUMENT_3(regs) & MAP_ANONYMOUS)
 		return 0;

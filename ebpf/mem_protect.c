@@ -73,11 +73,11 @@ static __always_inline void mem_protect_body(struct task_struct *task, struct pr
 }
 
 // mprotect and pkey_mprotect alike: start, length, protection.
-int mem_protect_exit(struct sys_exit_context *ctx)
+int mem_protect_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct pt_regs *regs = syscall_regs();
+	struct pt_regs *regs = CALL_REGS(ctx);
 	struct protected_range range = { .protection = ARGUMENT_2(regs) };
-	if (!(range.protection & PROT_X) || ctx->result)
+	if (!(range.protection & PROT_X) || CALL_RESULT(ctx))
 		return 0;
 	u64 length = ARGUMENT_1(regs);
 	if (!length)

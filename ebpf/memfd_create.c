@@ -73,11 +73,11 @@ static __always_inline void memfd_create_body(struct task_struct *task, struct f
 	submit_lifecycle_now(SLOT_memfd_create, &record->header);
 }
 
-int memfd_create_exit_memfd_create(struct sys_exit_context *ctx)
+int memfd_create_exit_memfd_create(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pt_regs *regs = syscall_regs();
-	struct memfd_call call = { .result = ctx->result };
+	struct pt_regs *regs = CALL_REGS(ctx);
+	struct memfd_call call = { .result = CALL_RESULT(ctx) };
 	if (call.result < 0)
 		return 0;
 	call.user_name = ARGUMENT_0(regs);

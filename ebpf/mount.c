@@ -142,21 +142,21 @@ static __always_inline void read_move_mount(struct mount_call *call, struct task
 }
 
 // One program for the four calls: each costs compile time at every start.
-int mount_exit(struct sys_exit_context *ctx)
+int mount_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pt_regs *regs = syscall_regs();
-	struct mount_call call = { .result = ctx->result };
+	struct pt_regs *regs = CALL_REGS(ctx);
+	struct mount_call call = { .result = CALL_RESULT(ctx) };
 	u64 first = ARGUMENT_0(regs), second = ARGUMENT_1(regs);
-	if (ctx->id == SYS_MOVE_MOUNT) {
+	if (CALL_NUMBER(ctx) == SYS_MOVE_MOUNT) {
 		read_move_mount(&call, task, regs);
-	} else if (ctx->id == SYS_MOUNT) {
+	} else if (CALL_NUMBER(ctx) == SYS_MOUNT) {
 		call.source = first;
 		call.target = second;
 		call.filesystem = ARGUMENT_2(regs);
 		call.flags = ARGUMENT_3(regs);
 	} else {
-		bool fsopen = ctx->id == SYS_FSOPEN;
+		bool fsopen = CALL_NUMBER(ctx) == SYS_FSOPEN;
 		call.call = fsopen ? CALL_FSOPEN : CALL_UMOUNT;
 		call.filesystem = fsopen ? first : 0;
 		call.target = fsopen ? 0 : first;

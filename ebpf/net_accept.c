@@ -101,13 +101,13 @@ static __always_inline bool is_decoy(struct task_struct *task, struct sock *sk, 
 }
 
 // accept and accept4 alike.
-int net_accept_exit(struct sys_exit_context *ctx)
+int net_accept_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct accept_call call = { .fd = ctx->result };
+	struct accept_call call = { .fd = CALL_RESULT(ctx) };
 	if (call.fd < 0 || is_own_task(task))
 		return 0;
-	call.listening_fd = ARGUMENT_0(syscall_regs());
+	call.listening_fd = ARGUMENT_0(CALL_REGS(ctx));
 	struct sock *sk = internet_socket(fd_file(task, call.fd, &call.trust));
 	if (is_decoy(task, sk, &call))
 		call.trust |= FLAG_FD_RACED;

@@ -48,10 +48,10 @@ static __always_inline void net_listen_body(struct task_struct *task, struct soc
 	submit_activity(SLOT_net_listen, &record->header);
 }
 
-int net_listen_exit(struct sys_exit_context *ctx)
+int net_listen_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct listen_call call = { .result = ctx->result, .fd = ARGUMENT_0(syscall_regs()) };
+	struct listen_call call = { .result = CALL_RESULT(ctx), .fd = ARGUMENT_0(CALL_REGS(ctx)) };
 	if (is_own_task(task))
 		return 0;
 	struct file *file = fd_file(task, call.fd, &call.trust);

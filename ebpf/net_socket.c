@@ -38,10 +38,10 @@ static __always_inline bool is_raw(u32 family, u32 type)
 	return (family == AF_INET || family == AF_INET6) && type == SOCK_RAW;
 }
 
-int net_socket_exit(struct sys_exit_context *ctx)
+int net_socket_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pt_regs *regs = syscall_regs();
+	struct pt_regs *regs = CALL_REGS(ctx);
 	struct net_socket_record *record;
 	u32 family = ARGUMENT_0(regs);
 	u32 type = ARGUMENT_1(regs) & SOCK_TYPE_MASK;
@@ -51,7 +51,7 @@ int net_socket_exit(struct sys_exit_context *ctx)
 	if (!record)
 		return 0;
 	fill_header(&record->header, KIND_net_socket, sizeof(*record), task);
-	record->header.result = ctx->result;
+	record->header.result = CALL_RESULT(ctx);
 	record->family = family;
 	record->type = type;
 	record->protocol = ARGUMENT_2(regs);

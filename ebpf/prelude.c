@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // What every probe shares: the record header, the two rings and the loss counters;
-// how to read the kernel's own objects follows in prelude_objects.c.
+// what a system call says and how the kernel's own objects are read follows in
+// prelude_calls.c and prelude_objects.c.
 //
 // The loader joins this file with each probe's into one text, because bcc
 // rewrites the main file only. Nothing here is a hook.
@@ -41,6 +42,10 @@
 #define FLAG_FD_RACED (1 << 3)
 #define FLAG_READ_ERROR (1 << 4)
 #define FLAG_OWNER_UNSURE (1 << 5)
+
+// By which way a call came in, in the same word: agent/probes/header.py names them.
+#define VIA_IO_URING (1 << 24)
+#define VIA_COMPAT (2 << 24)
 
 struct record_header {
 	u64 time_ns;

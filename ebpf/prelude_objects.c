@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // The kernel's own objects, read the same way by every probe: the task and its
-// namespaces, paths from dentries and mounts, files, sockets, descriptors, and
-// the registers of a system call. Joined behind prelude.c; nothing here is a hook.
+// namespaces, paths from dentries and mounts, files, sockets, descriptors.
+// Joined behind prelude.c; nothing here is a hook.
 
 // The cgroup that says most: the unified one, or on a host whose containers
 // live in the v1 hierarchies (unified at its root) that of the pids controller.
@@ -295,59 +295,3 @@ static __always_inline struct file *fd_file(struct task_struct *task, long fd, u
 		*flags |= FLAG_FD_RACED;
 	return file;
 }
-
-// What a classic syscalls:sys_exit_* tracepoint hands over
-// (/sys/kernel/tracing/events/syscalls/sys_exit_openat/format).
-struct sys_exit_context {
-	u64 common;
-	s32 id;
-	u32 reserved; // not written
-	s64 result;
-};
-
-// The user registers of the system call that is ending: the arguments as the
-// kernel took them.
-static __always_inline struct pt_regs *syscall_regs(void)
-{
-#if KERNEL_VALUE(bpf_func_id, BPF_FUNC_task_pt_regs) > 0
-	return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-#else
-	// Before 5.15; FRED's padding at the top of the stack came with 6.9.
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	char *stack = READ(task, stack);
-	return (struct pt_regs *)(stack + THREAD_BYTES) - 1;
-#endif
-}
-
-// System call arguments and numbers by architecture: arch/x86/entry, arch/arm64/kernel/entry.S.
-#if defined(__x86_64__) || defined(bpf_target_x86)
-#define THREAD_BYTES (4 * PAGE_SIZE)
-#define SYS_OPEN 2
-#define SYS_CREAT 85
-#define SYS_OPENAT2 437
-#define SYS_MOUNT 165
-#define SYS_PROCESS_VM_WRITEV 311
-#define SYS_MOVE_MOUNT 429
-#define SYS_FSOPEN 430
-#define ARGUMENT_0(regs) READ(regs, di)
-#define ARGUMENT_1(regs) READ(regs, si)
-#define ARGUMENT_2(regs) READ(regs, dx)
-#define ARGUMENT_3(regs) READ(regs, r10)
-#define ARGUMENT_4(regs) READ(regs, r8)
-#define ARGUMENT_5(regs) READ(regs, r9)
-#else
-#define THREAD_BYTES 16384
-#define SYS_OPEN -1 // arm64 has openat only
-#define SYS_CREAT -1
-#define SYS_OPENAT2 437
-#define SYS_MOUNT 40
-#define SYS_PROCESS_VM_WRITEV 271
-#define SYS_MOVE_MOUNT 429
-#define SYS_FSOPEN 430
-#define ARGUMENT_0(regs) READ(regs, orig_x0)
-#define ARGUMENT_1(regs) READ(regs, regs[1])
-#define ARGUMENT_2(regs) READ(regs, regs[2])
-#define ARGUMENT_3(regs) READ(regs, regs[3])
-#define ARGUMENT_4(regs) READ(regs, regs[4])
-#define ARGUMENT_5(regs) READ(regs, regs[5])
-#endif

@@ -69,15 +69,15 @@ static __always_inline void process_vm_body(
 	submit_lifecycle(SLOT_process_vm, &record->header);
 }
 
-int process_vm_exit(struct sys_exit_context *ctx)
+int process_vm_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pt_regs *regs = syscall_regs();
+	struct pt_regs *regs = CALL_REGS(ctx);
 	struct process_vm_call call = {
-		.result = ctx->result,
+		.result = CALL_RESULT(ctx),
 		.flags = ARGUMENT_5(regs),
 		.number = ARGUMENT_0(regs),
-		.write = ctx->id == SYS_PROCESS_VM_WRITEV,
+		.write = CALL_NUMBER(ctx) == SYS_PROCESS_VM_WRITEV,
 	};
 	process_vm_body(task, task_by_number(task, call.number), &call);
 	return 0;

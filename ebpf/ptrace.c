@@ -70,11 +70,11 @@ static __always_inline void ptrace_body(struct task_struct *task, struct task_st
 	submit_lifecycle(SLOT_ptrace, &record->header);
 }
 
-int ptrace_exit(struct sys_exit_context *ctx)
+int ptrace_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct pt_regs *regs = syscall_regs();
-	struct ptrace_call call = { .result = ctx->result, .request = ARGUMENT_0(regs), .number = ARGUMENT_1(regs) };
+	struct pt_regs *regs = CALL_REGS(ctx);
+	struct ptrace_call call = { .result = CALL_RESULT(ctx), .request = ARGUMENT_0(regs), .number = ARGUMENT_1(regs) };
 	struct task_struct *target = task;
 	if (call.request == PTRACE_TRACEME)
 		call.number = bpf_get_current_pid_tgid();

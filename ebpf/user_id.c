@@ -120,9 +120,9 @@ static __always_inline void user_id_body(struct task_struct *task)
 	submit_activity(SLOT_user_id, &record->header);
 }
 
-int user_id_exit(struct sys_exit_context *ctx)
+int user_id_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	if (ctx->result == 0)
+	if (CALL_RESULT(ctx) == 0)
 		user_id_body((struct task_struct *)bpf_get_current_task());
 	return 0;
 }

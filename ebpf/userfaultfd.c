@@ -43,9 +43,9 @@ static __always_inline void userfaultfd_body(struct task_struct *task, u32 flags
 	submit_lifecycle(SLOT_userfaultfd, &record->header);
 }
 
-int userfaultfd_exit(struct sys_exit_context *ctx)
+int userfaultfd_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct pt_regs *regs = syscall_regs();
-	userfaultfd_body((struct task_struct *)bpf_get_current_task(), ARGUMENT_0(regs), ctx->result);
+	struct pt_regs *regs = CALL_REGS(ctx);
+	userfaultfd_body((struct task_struct *)bpf_get_current_task(), ARGUMENT_0(regs), CALL_RESULT(ctx));
 	return 0;
 }

@@ -139,6 +139,7 @@ def _facts(row: Document, kind: str) -> str:
     told += [f"result={row['result']}"] if row.get("result") else []
     flags = ", ".join(map(str, _list(row, "flags")))
     told += [f"[{flags}]"] if flags else []
+    told += [f"via={row['via']}"] if row.get("via") else []
     return escape(" ".join(told))
 
 

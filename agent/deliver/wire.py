@@ -85,6 +85,7 @@ class Encoder:
             "actor": _actor(event, surroundings, sha256),
             "result": event.result,
             "flags": event.flags,
+            "via": event.via,
             str(event.__struct_config__.tag): msgspec.to_builtins(facts(event)),
         }
         encoded = self._encode(ingest_pb2.EventBatch, {"events": [fields]})

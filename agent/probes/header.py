@@ -65,6 +65,9 @@ FILE = Layout(
 # descriptor no longer named what the call made; memory could not be read; the
 # process is the likeliest, not the certain, owner of the socket.
 FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure")
+# The highest byte of the same word (VIA_* in ebpf/prelude.c); 0 is a system call of this architecture.
+_VIA = (None, "io_uring", "compat")
+_VIA_SHIFT = 24
 _UPPER = {1: False, 2: True}  # UPPER_NO, UPPER_YES; anything else is unknown
 
 NO_PATH = "…"
@@ -78,8 +81,17 @@ def kind_number(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+def via(bits: int) -> str | None:
+    """Return the way a call came in; one we do not know is malformed."""
+    way = bits >> _VIA_SHIFT
+    if way >= len(_VIA):
+        raise MalformedRecord(f"unknown way {way}")
+    return _VIA[way]
+
+
 def flag_names(bits: int) -> tuple[str, ...]:
     """Return the names of the set flags; a bit we do not know is malformed."""
+    bits &= (1 << _VIA_SHIFT) - 1
     if bits >> len(FLAG_NAMES):
         raise MalformedRecord(f"unknown flag bits {bits:#x}")
     return tuple(name for position, name in enumerate(FLAG_NAMES) if bits >> position & 1)

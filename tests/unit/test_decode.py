@@ -39,7 +39,8 @@ GOOD = record(process_exit.PROBE, exit_code=0x700)
         pytest.param(with_field(GOOD[:-8], "len", len(GOOD) - 8), id="agrees with itself, but lacks a field"),
         pytest.param(with_field(GOOD, "len", 0xFFFFFFFF), id="claims 4 GiB"),
         pytest.param(with_field(GOOD, "kind", 1), id="of no probe"),
-        pytest.param(with_field(GOOD, "flags", 1 << 31), id="unknown flag"),
+        pytest.param(with_field(GOOD, "flags", 1 << 23), id="unknown flag"),
+        pytest.param(with_field(GOOD, "flags", 3 << 24), id="unknown way"),
     ],
 )
 def test_bad_record_is_counted(raw: bytes) -> None:
@@ -53,12 +54,13 @@ def test_bad_record_is_counted(raw: bytes) -> None:
 def test_good_record_is_an_event() -> None:
     """A good record is an event with the time of both clocks, and is counted."""
     counters = Counters()
-    header = packed(HEADER, kind=HEADER.unpack(GOOD).kind, len=len(GOOD), time_ns=5, tgid=7, flags=1)
+    header = packed(HEADER, kind=HEADER.unpack(GOOD).kind, len=len(GOOD), time_ns=5, tgid=7, flags=1 | 1 << 24)
     event = Decoder(probes.load(), counters, WALL_NS)(header + GOOD[HEADER.size :])
 
     assert isinstance(event, ProcessExit)
     assert (7, None) == (event.exit_code, event.signal)
-    assert (5, WALL_NS + 5, 7, ("truncated",)) == (event.time_ns, event.at_ns, event.tgid, event.flags)
+    assert (5, WALL_NS + 5, 7) == (event.time_ns, event.at_ns, event.tgid)
+    assert (("truncated",), "io_uring") == (event.flags, event.via)
     assert 1 == counters.get("decode.events")
 
 

@@ -86,7 +86,7 @@ def finding(**changes: Any) -> Finding:
 
 
 def exit_event(**changes: Any) -> ProcessExit:
-    header = dict.fromkeys(Event.__struct_fields__, 1) | {"flags": (), "exit_code": 0, "signal": None}
+    header = dict.fromkeys(Event.__struct_fields__, 1) | {"flags": (), "via": None, "exit_code": 0, "signal": None}
     return ProcessExit(**header | changes)
 
 
@@ -170,6 +170,7 @@ def test_every_event_arrives_as_it_was_seen(kind: type[Event]) -> None:
         assert event.time_ns == message.time_ns
         assert event.result == message.result
         assert list(event.flags) == list(message.flags)
+        assert event.via == (message.via if message.HasField("via") else None)
         for name in ("tgid", "tid", "started_ns", "ns_tgid", "uid", "euid", "gid", "egid", "cgroup_id", "mnt_ns"):
             assert getattr(event, name) == getattr(message.actor, name)
 
@@ -250,6 +251,7 @@ def test_an_event_too_large_for_the_collector_is_counted() -> None:
     fields = dict.fromkeys(ProcessExec.__struct_fields__, 1) | {
         "args": ("x" * wire.MAX_MESSAGE_BYTES,),
         "flags": (),
+        "via": None,
         "args_tail": (),
         "stdio": (),
     }
