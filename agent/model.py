@@ -103,7 +103,9 @@ class ProcessExec(Event, frozen=True, kw_only=True, tag="process_exec"):
     """A program was started (sched_process_exec): the new image, from kernel objects."""
 
     path: str
-    """Of bprm->file, walked from the dentry up to the root of its mount tree."""
+    """Of bprm->file, walked from the dentry up to the root of its mount tree: in a container, the container's."""
+    path_in_root: str | None = None
+    """As the root directory of the process has it, in a chroot; None where that is `path`, or the file is outside."""
     filename: str
     """As the caller named it; for a script, the script. The kernel's own copy."""
     interpreted: bool
@@ -173,6 +175,8 @@ class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
     """A regular file was created or opened for writing."""
 
     path: str
+    path_in_root: str | None = None
+    """As the root directory of the process has it, in a chroot; None where that is `path`, or the file is outside."""
     device: int
     inode: int
     flags_raw: int
@@ -192,6 +196,8 @@ class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
     """A file was mapped executable by mmap: what loading a shared library comes to."""
 
     path: str
+    path_in_root: str | None = None
+    """As the root directory of the process has it, in a chroot; None where that is `path`, or the file is outside."""
     device: int
     inode: int
     size_bytes: int

@@ -109,14 +109,31 @@ static __always_inline void append_cut(struct record_header *header, const u32 s
 	header->len = at + 1;
 }
 
+// A name that no file has: below it lies what the caller can name.
+static __always_inline void append_root(struct record_header *header, const u32 size)
+{
+	u32 at = *(volatile u32 *)&header->len;
+	if (at >= size - 1)
+		return;
+	((char *)header)[at] = '/';
+	((char *)header)[at + 1] = 0;
+	header->len = at + 2;
+}
+
 // Append the names from `dentry` up to the root of the mount tree, leaf first,
-// each with its NUL, across mount points. What does not fit is the root's end.
+// each with its NUL, across mount points, and "/" where the caller's own root
+// directory lies on the way. What does not fit is the root's end.
 static __always_inline void append_path(struct record_header *header, const u32 size, struct path path)
 {
+	struct task_struct *caller = (struct task_struct *)bpf_get_current_task();
+	struct fs_struct *fs = READ(caller, fs);
+	struct path root = READ(fs, root);
 	struct dentry *dentry = path.dentry;
 	struct mount *mount = CONTAINER_OF(path.mnt, struct mount, mnt);
 	for (int step = 0; step < PATH_STEPS; step++) {
 		struct dentry *parent = READ(dentry, d_parent);
+		if (dentry == root.dentry && mount == CONTAINER_OF(root.mnt, struct mount, mnt))
+			append_root(header, size);
 		if (dentry == READ(mount, mnt.mnt_root)) {
 			struct mount *above = READ(mount, mnt_parent);
 			if (above == mount)

@@ -41,6 +41,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
     return FileOpen(
         **common,
         path=header.path(path) if path else header.NO_PATH,
+        path_in_root=header.path_in_root(path),
         device=file.device,
         inode=file.inode,
         flags_raw=fields.flags_raw,

@@ -70,6 +70,7 @@ _VIA = (None, "io_uring", "compat")
 _VIA_SHIFT = 24
 _UPPER = {1: False, 2: True}  # UPPER_NO, UPPER_YES; anything else is unknown
 
+_ROOT = b"/"  # append_root in ebpf/prelude_objects.c: among names it can stand for nothing else
 NO_PATH = "…"
 """In place of a path where there was no file to walk from."""
 
@@ -122,9 +123,19 @@ def path(names: bytes) -> str:
     same few hundred come again and again, and the tables downstream keep them.
     """
     parts = names.split(b"\0")[:-1]
+    if _ROOT in parts:
+        parts = [part for part in parts if part != _ROOT]
     cut = bool(parts) and not parts[-1]
     joined = "/".join(text(part) for part in reversed(parts[:-1] if cut else parts))
     return sys.intern(f"…/{joined}" if cut else f"/{joined}")
+
+
+def path_in_root(names: bytes) -> str | None:
+    """Return the path as the caller's own root directory has it; None when it is no other, or not below that."""
+    parts = names.split(b"\0")[:-1]
+    if _ROOT not in parts[:-1]:
+        return None
+    return sys.intern("/" + "/".join(text(part) for part in reversed(parts[: parts.index(_ROOT)])))
 
 
 def address(family: int, raw: bytes) -> str:

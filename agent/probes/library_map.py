@@ -33,6 +33,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> LibraryMap:
     return LibraryMap(
         **common,
         path=header.path(path) if path else header.NO_PATH,
+        path_in_root=header.path_in_root(path),
         device=file.device,
         inode=file.inode,
         size_bytes=file.size_bytes,

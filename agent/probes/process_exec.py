@@ -110,6 +110,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> ProcessExec:
         **_arguments(arguments, fields.args_bytes),
         **_environment(environment),
         path=header.path(path),
+        path_in_root=header.path_in_root(path),
         filename=header.c_string(filename),
         interpreted=bool(fields.interpreted),
         cwd=header.path(cwd),

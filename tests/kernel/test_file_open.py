@@ -248,3 +248,22 @@ def test_a_new_file_is_told_each_time(sensor: Sensed, tmp_path: Path) -> None:
     sensor.collect(0.3)
 
     assert [True] * 20 == [event.created for event in sensor.all(FileOpen, lambda event: event.path.endswith("/made"))]
+
+
+def test_in_a_chroot(sensor: Sensed, tmp_path: Path) -> None:
+    """Both names are told: from the root of the mounts, and as the process has it."""
+    (tmp_path / "sub").mkdir()
+    pid = deeds.python("import os, sys; os.chroot(sys.argv[1]); open('/sub/made', 'w')", str(tmp_path))
+
+    event = sensor.until(FileOpen, lambda event: event.tgid == pid and event.path.endswith("made"))
+    assert (f"{tmp_path}/sub/made", "/sub/made") == (event.path, event.path_in_root)
+
+
+def test_outside_of_its_root(sensor: Sensed, tmp_path: Path) -> None:
+    """What lies outside has one name only."""
+    (tmp_path / "jail").mkdir()
+    code = "out = os.open('.', 0); os.chroot('jail'); os.open('made', os.O_CREAT | os.O_WRONLY, dir_fd=out)"
+    pid = deeds.python(f"import os, sys; os.chdir(sys.argv[1]); {code}", str(tmp_path))
+
+    event = sensor.until(FileOpen, lambda event: event.tgid == pid and event.path.endswith("made"))
+    assert (f"{tmp_path}/made", None) == (event.path, event.path_in_root)

@@ -141,3 +141,13 @@ def test_threads(sensor: Sensed, library: Path) -> None:
     pid = deeds.python(code, str(library))
 
     assert ("fd_shared",) == mapped(sensor, pid, library).flags
+
+
+def test_in_a_chroot(sensor: Sensed, tmp_path: Path) -> None:
+    """Both names are told: from the root of the mounts, and as the process has it."""
+    (tmp_path / "code").write_bytes(bytes(4096))
+    code = "import mmap, os, sys; os.chroot(sys.argv[1]); mmap.mmap(os.open('/code', 0), 4096, 2, 5)"
+    pid = deeds.python(code, str(tmp_path))
+
+    event = sensor.until(LibraryMap, lambda event: event.tgid == pid and event.path.endswith("/code"))
+    assert (f"{tmp_path}/code", "/code") == (event.path, event.path_in_root)

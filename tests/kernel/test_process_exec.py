@@ -257,3 +257,16 @@ def test_short_lived_processes_are_not_missed(sensor: Sensed) -> None:
     assert [event.args for event in execs] == [("/bin/true", str(number)) for number in range(2000)]
     assert {event.actor for event in execs} <= exits
     assert 0 == sensor.source.counters()["sensor.process_exec.failed"]
+
+
+def test_in_a_chroot(sensor: Sensed, tmp_path: Path) -> None:
+    """Both names are told: from the root of the mounts, and as the process has it."""
+    loader = next(Path("/lib64").glob("ld-linux*.so*"))  # a program that needs no library
+    (tmp_path / "ld").write_bytes(loader.read_bytes())
+    (tmp_path / "ld").chmod(0o755)
+    pid = deeds.python(
+        "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.execv('/ld', ['/ld', '--help'])", str(tmp_path)
+    )
+
+    event = sensor.until(ProcessExec, lambda event: event.tgid == pid and event.path.endswith("/ld"))
+    assert (f"{tmp_path}/ld", "/ld", str(tmp_path)) == (event.path, event.path_in_root, event.cwd)
