@@ -7,7 +7,7 @@ PYTHON_FILES := agent collector proto tests setup.py $(wildcard bench)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench soak lint types fmt proto docs clean
+.PHONY: help setup run test bench soak fuzz lint types fmt proto docs clean
 
 help:
 	@echo "make VERB, where VERB is"
@@ -29,6 +29,10 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 
 soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)
 	@$(SUDO) $(BIN)/pytest -m soak $(ARGS)
+
+fuzz: setup ## a minute of coverage-guided fuzzing against the decoder (installs atheris)
+	@$(BIN)/pip install --quiet --editable '.[fuzz]'
+	@$(BIN)/pytest -s tests/soak/test_fuzz.py $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check $(PYTHON_FILES)
