@@ -42,7 +42,7 @@ static __always_inline void fd_dup_body(struct task_struct *task, struct sock *s
 	fill_header(&record->header, KIND_fd_dup, sizeof(*record), task);
 	fill_socket(&record->socket, sk);
 	record->header.result = call->new_fd;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->old_fd = call->old_fd;
 	record->new_fd = call->new_fd;
 	submit_lifecycle_now(SLOT_fd_dup, &record->header);

@@ -151,7 +151,7 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 		return;
 	fill_header(&record->header, KIND_file_open, __builtin_offsetof(struct file_open_record, data), task);
 	record->header.result = call->result;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->created = 0;
 	record->reserved = 0;

@@ -43,7 +43,7 @@ static __always_inline void library_map_body(struct task_struct *task, struct fi
 		return;
 	fill_header(&record->header, KIND_library_map, __builtin_offsetof(struct library_map_record, data), task);
 	record->header.result = result;
-	record->header.flags = trust;
+	record->header.flags |= trust;
 	__builtin_memset(&record->file, 0, sizeof(record->file));
 	if (file) {
 		fill_file(&record->file, file);

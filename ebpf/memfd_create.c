@@ -57,7 +57,7 @@ static __always_inline void memfd_create_body(struct task_struct *task, struct f
 		return;
 	fill_header(&record->header, KIND_memfd_create, __builtin_offsetof(struct memfd_create_record, data), task);
 	record->header.result = call->result;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->reserved = 0;
 	__builtin_memset(&record->file, 0, sizeof(record->file));

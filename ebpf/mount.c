@@ -117,7 +117,7 @@ static __always_inline void mount_body(struct task_struct *task, struct mount_ca
 	__builtin_memset(record, 0, sizeof(*record));
 	fill_header(&record->header, KIND_mount, sizeof(*record), task);
 	record->header.result = call->result;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->call = call->call;
 	fill_names(record, call);

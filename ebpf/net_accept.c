@@ -83,7 +83,7 @@ static __always_inline void net_accept_body(struct task_struct *task, struct soc
 		return;
 	fill_header(&record->header, KIND_net_accept, sizeof(*record), task);
 	record->header.result = call->fd;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->socket = info;
 	record->fd = call->fd;
 	record->listening_fd = call->listening_fd;

@@ -39,7 +39,7 @@ static __always_inline void net_listen_body(struct task_struct *task, struct soc
 		return;
 	fill_header(&record->header, KIND_net_listen, sizeof(*record), task);
 	record->header.result = call->result;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->fd = call->fd;
 	record->reserved = 0;
 	__builtin_memset(&record->socket, 0, sizeof(record->socket));

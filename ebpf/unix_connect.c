@@ -109,7 +109,7 @@ static __always_inline void unix_connect_body(struct task_struct *task, struct u
 		return;
 	fill_header(&record->header, KIND_unix_connect, __builtin_offsetof(struct unix_connect_record, data), task);
 	record->header.result = call->result;
-	record->header.flags = call->trust;
+	record->header.flags |= call->trust;
 	record->type = call->type;
 	record->reserved = 0;
 	if (address)

@@ -153,6 +153,12 @@ def c_sizes(path: str, source: str) -> list[str]:
     return [f"{path}:1 {lines} lines of C"] if lines > limit else []
 
 
+def c_flags(path: str, source: str) -> list[str]:
+    """What fill_header said of the way a call came in is added to, never written over."""
+    lines = enumerate(source.splitlines(), start=1)
+    return [f"{path}:{number} writes over the flags" for number, line in lines if "record->header.flags = " in line]
+
+
 def parameters(path: str, source: str) -> list[str]:
     """A function takes few parameters.
 

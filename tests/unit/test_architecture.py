@@ -59,6 +59,11 @@ def test_probes_stay_small() -> None:
     assert [] == list(everywhere(architecture.c_sizes, PROBES))
 
 
+def test_probes_keep_the_way_a_call_came_in() -> None:
+    """A probe adds to the flags of its record: by which way the call came in is in them already."""
+    assert [] == list(everywhere(architecture.c_flags, PROBES))
+
+
 def test_everything_is_caught_in_few_places() -> None:
     """An error that nobody expected surfaces: only the boundaries that are named catch everything, once each."""
     found = sorted(line.partition(":")[0] for line in everywhere(architecture.broad_excepts, PRODUCT))
@@ -145,6 +150,7 @@ GOOD: list[tuple[Rule, str, str]] = [
     (architecture.sizes, "agent/findings/_base.py", "X = 1\n" * 61),
     (architecture.sizes, "agent/decode.py", "X = 1\n" * 300),
     (architecture.c_sizes, "ebpf/a.c", "\n" * 250),
+    (architecture.c_flags, "ebpf/a.c", "\trecord->header.flags |= call->trust;\n\tcall->flags = 0;"),
     (architecture.parameters, "agent/decode.py", function("pass", "self, a, b, c, d")),
     (architecture.parameters, "agent/decode.py", "class A:\n def __init__(self, a, *, b, c, d, e): pass"),
     (
@@ -189,6 +195,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (architecture.sizes, "agent/decode.py", "X = 1\n" * 301),
     (architecture.c_sizes, "ebpf/a.c", "\n" * 251),
     (architecture.c_sizes, "ebpf/prelude.c", "\n" * 501),
+    (architecture.c_flags, "ebpf/a.c", "\trecord->header.flags = call->trust;"),
     (architecture.parameters, "agent/decode.py", function("pass", FIVE)),
     (architecture.parameters, "agent/decode.py", function("pass", "a, *, b, c, d, e")),
     (architecture.parameters, "agent/decode.py", "class A:\n def __init__(self, a, b, *, c, d, e): pass"),
