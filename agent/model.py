@@ -192,6 +192,17 @@ class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
         return FileId(self.device, self.inode)
 
 
+class FileUnlink(Event, frozen=True, kw_only=True, tag="file_unlink"):
+    """A name was taken away, of a file or of an empty directory: unlink, unlinkat or rmdir."""
+
+    path: str | None
+    """As the caller wrote it (`user_memory`), behind the directory that it is relative to as the kernel knows it.
+    Links and `..` in what was written are as they were; None when it could not be read."""
+    path_in_root: str | None = None
+    """As the root directory of the process has it, in a chroot; None where that is `path`."""
+    directory: bool
+
+
 class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
     """A file was mapped executable by mmap: what loading a shared library comes to."""
 

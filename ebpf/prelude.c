@@ -32,6 +32,8 @@
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer) - __builtin_offsetof(type, member)))
 
 #define NAME_BYTES 256 // NAME_MAX (255) and its NUL, include/uapi/linux/limits.h
+#define NAME_TEXT_BYTES 512 // of a name as a caller wrote it; of a longer one the end
+#define NAME_ROOM 1024 // for that and the path it is relative to
 #define PATH_STEPS 48 // names and mount points on the way to the root; more is truncated and flagged
 #define CGROUP_STEPS 16 // kubepods nest five deep, systemd user sessions eight
 
@@ -94,6 +96,15 @@ struct target_info {
 	u64 started_ns;
 	u32 tgid; // 0: no such process
 	u32 number; // as the caller called it: a thread, in the caller's namespace
+};
+
+// Where the parts of a name are in a record, counted from its beginning
+// (prelude_names.c): what the caller wrote, and the path of what that is relative to.
+struct name_info {
+	u32 text;
+	u32 base;
+	u32 end;
+	u32 known; // NAME_*
 };
 
 struct loss {

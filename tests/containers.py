@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from agent.simulate._base import TIMEOUT_SECONDS
 from agent.simulate._base import scratch
@@ -24,9 +27,13 @@ __all__ = (
     "cgroup_path",
     "make_runc_run_from_memory",
     "mount_namespace",
+    "needs_runc",
     "run_in_memory",
     "running_container",
 )
+
+needs_runc = pytest.mark.skipif(shutil.which("runc") is None, reason="needs runc")
+"""For tests of a tier that can do without containers elsewhere."""
 
 # Executes a copy of argv[2] from a memfd called argv[1], keeping its pid.
 _FROM_MEMORY = """

@@ -61,9 +61,10 @@ FILE = Layout(
 )
 
 # Bit positions of FLAG_* in ebpf/prelude.c, in order: text was cut; a name came from
-# the caller's memory; the descriptor table was shared with another task; the
-# descriptor no longer named what the call made; memory could not be read; the
-# process is the likeliest, not the certain, owner of the socket.
+# the caller's memory; the descriptor table, or the root and working directory that a
+# name is relative to, was shared with another task; the descriptor no longer named
+# what the call made; memory could not be read; the process is the likeliest, not the
+# certain, owner of the socket.
 FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure")
 # The highest byte of the same word (VIA_* in ebpf/prelude.c); 0 is a system call of this architecture.
 _VIA = (None, "io_uring", "compat")

@@ -27,6 +27,7 @@ from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import FdDup
 from agent.model import FileOpen
+from agent.model import FileUnlink
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
 from agent.model import MemProtect
@@ -55,6 +56,7 @@ ATTEMPTS = 5  # a race may be lost
 
 PYTHON = (SYSTEM_PYTHON, "-I", "-c")
 OPEN = "import os, sys; os.chdir(sys.argv[1]); os.open({path}, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)"
+UNLINK = "import os, sys; os.chdir(sys.argv[1]); {deed}"
 DEEP = "import os, sys; os.chdir(sys.argv[1]); d = '/'.join([c * 200 for c in 'abcdef']); os.makedirs(d); "
 THREADED = "import threading; t = threading.Timer(60, print); t.start(); {deed}; t.cancel()"
 SOCKET = "import os, socket; s = socket.create_server({address}, family=socket.{family}); "
@@ -230,6 +232,14 @@ DEEDS: dict[str, Deed] = {
     "file_open-truncated": Deed(FileOpen, (*PYTHON, DEEP + OPEN.format(path="d + '/leaf'"))),
     "file_open-shared": Deed(FileOpen, (*PYTHON, THREADED.format(deed=OPEN.format(path="'./new'")))),
     "file_open-raced": Deed(FileOpen, (*PYTHON, races.PRELUDE + RACED_OPEN), raced),
+    "file_unlink": Deed(FileUnlink, (*PYTHON, UNLINK.format(deed="os.mknod('./a'); os.unlink('./a')"))),
+    "file_unlink-directory": Deed(
+        FileUnlink,
+        (*PYTHON, UNLINK.format(deed=r"d = os.open('.', 0); os.mkdir(b'\xff'); os.rmdir(b'\xff', dir_fd=d)")),
+    ),
+    "file_unlink-truncated": Deed(
+        FileUnlink, (*PYTHON, UNLINK.format(deed="os.mknod('a' * 255); os.unlink('./' * 600 + 'a' * 255)"))
+    ),
     "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
     "library_map-memfd": Deed(
         LibraryMap,

@@ -22,7 +22,9 @@ MESSAGES = {field.name: field.message_type for field in KIND.fields}
 
 NOT_PROBES = frozenset({"__init__", "declaration", "header", "layout"})
 """Modules of agent/probes that are what probes are written in."""
-PRELUDE = frozenset({"prelude", "prelude_calls", "prelude_objects", "prelude_targets", "prelude_packets"})
+PRELUDE = frozenset(
+    {"prelude", "prelude_calls", "prelude_objects", "prelude_names", "prelude_targets", "prelude_packets"}
+)
 """C files that are what probes are written in."""
 
 

@@ -22,7 +22,14 @@ from agent.probes.header import kind_number
 LOAD_TIMEOUT_S = 60.0  # a cold start inside 128 MB takes 5 s; ten times that on a starved host
 SYSTEM_PYTHON = "/usr/bin/python3"  # distributions install bcc for this one
 # In the order in which they are joined.
-PRELUDE = ("prelude.c", "prelude_calls.c", "prelude_objects.c", "prelude_targets.c", "prelude_packets.c")
+PRELUDE = (
+    "prelude.c",
+    "prelude_calls.c",
+    "prelude_objects.c",
+    "prelude_names.c",
+    "prelude_targets.c",
+    "prelude_packets.c",
+)
 _ROOT = Path(__file__).resolve().parents[3]
 _BOOTSTRAP = (
     "import os, sys; os.dup2(int(sys.argv[2]), 3); sys.path.insert(0, sys.argv[1]);"
