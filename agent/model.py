@@ -317,6 +317,49 @@ class ProcessVm(Event, frozen=True, kw_only=True, tag="process_vm"):
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
+    """The namespaces of a thread by their numbers, as in /proc/PID/ns; None for a kind that this kernel has not.
+
+    The number of a namespace that is gone is soon that of another.
+    """
+
+    mnt: int | None
+    pid_for_children: int | None
+    """Of children to come: nobody's own changes."""
+    time_for_children: int | None
+    net: int | None
+    ipc: int | None
+    uts: int | None
+    cgroup: int | None
+    user: int | None
+
+
+class ProcessNamespace(Event, frozen=True, kw_only=True, tag="process_namespace"):
+    """A running program went into other namespaces by setns, made new ones by unshare, or tried to: `result` tells.
+
+    Told once a second for the same program and failure, or namespace gone into; every new namespace is told.
+    """
+
+    operation: str
+    """`setns` or `unshare`."""
+    flags_raw: int
+    """As asked: CLONE_* (include/uapi/linux/sched.h); 0 lets setns take whatever namespace it is given."""
+    kinds: tuple[str, ...]
+    """`mnt`, `net`, ... as in /proc/PID/ns: of the namespace that setns was given, else those asked for."""
+    inum: int | None
+    """Number of the namespace that setns was given; None when it was given something else."""
+    target_tgid: int | None
+    """The process whose namespaces setns was to take, by its pidfd."""
+    target_started_ns: int | None
+    now: Namespaces
+    """Once the call was over, whether it changed anything or not."""
+
+    @property
+    def target(self) -> ProcessKey | None:
+        """Return the identity of the process behind the pidfd."""
+        return target_key(self.target_tgid, self.target_started_ns)
+
+
 class Userfaultfd(Event, frozen=True, kw_only=True, tag="userfaultfd"):
     """A process asked to handle page faults itself, or tried to: `result` tells, and is the descriptor.
 

@@ -40,6 +40,7 @@ from agent.model import NetSocket
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
+from agent.model import ProcessNamespace
 from agent.model import ProcessVm
 from agent.model import Ptrace
 from agent.model import UnixConnect
@@ -149,6 +150,15 @@ s.connect((HERE, 53))
 if not os.fork():
     s.sendall(sized(message("inherited.test")))
     os._exit(0)
+os.wait()
+"""
+PIDFD = """
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+child = os.fork()
+if not child: time.sleep(60)
+assert libc.setns(libc.syscall(434, child, 0), 0x04000000) == 0
+os.kill(child, 9)
 os.wait()
 """
 TRACE = """
@@ -271,6 +281,15 @@ DEEDS: dict[str, Deed] = {
     "mount-refused": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).mount(b'a', b'b', b'none', 0, None)")),
     "mount-moved": Deed(Mount, (*PYTHON, MOUNT.format(deed=MOVE)), is_put_here),
     "mount-umount": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).umount2(b'/proc/none', 2)")),
+    "process_namespace": Deed(
+        ProcessNamespace, (*PYTHON, "import ctypes; assert ctypes.CDLL(None).unshare(0x64020000) == 0")
+    ),
+    "process_namespace-setns": Deed(
+        ProcessNamespace,
+        (*PYTHON, "import ctypes, os; ctypes.CDLL(None).setns(os.open('/proc/self/ns/net', os.O_RDONLY), 0)"),
+    ),
+    "process_namespace-pidfd": Deed(ProcessNamespace, (*PYTHON, PIDFD)),
+    "process_namespace-refused": Deed(ProcessNamespace, (*PYTHON, "import ctypes; ctypes.CDLL(None).setns(0, 0)")),
     "user_id": Deed(UserId, (*PYTHON, "import os; os.setresuid(1000, 1001, 1002)")),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
