@@ -21,7 +21,7 @@ from agent.sensor.ebpf.source import EbpfSource
 E = TypeVar("E", bound=Event)
 
 WAIT_S = 5.0  # a loaded two-core machine; an event normally takes a tenth of a second
-REMEMBERED = max(50_000, 3 * int(os.environ.get("VEDETTE_RACES", "0")))  # an exec is three events
+REMEMBERED = max(50_000, 6 * int(os.environ.get("VEDETTE_RACES", "0")))  # an exec is three events, among others'
 
 
 class Sensed:

@@ -101,7 +101,7 @@ static void race_execs(int count)
 	char *arguments[] = { program, argument, NULL };
 	toggled[0] = program + 5;
 	toggled[1] = argument;
-	for (int number = 0; number < count; number++) {
+	while (count-- > 0) {
 		pid_t pid = vfork();
 		if (pid == 0) {
 			execve(program, arguments, NULL);

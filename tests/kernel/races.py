@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 import pytest
 
-RACE_TIMEOUT_S = 60.0
+RACE_TIMEOUT_S = 60.0 + int(os.environ.get("VEDETTE_RACES", "0")) / 500
 _CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 
 PRELUDE = f"""
@@ -54,10 +56,14 @@ def next_fd():
 """
 
 
-def python(code: str, *arguments: str) -> int:
+def python(code: str, *arguments: str, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Run `code` with racer(), stop(), spread() and next_fd() at hand; return the pid it had."""
     child = subprocess.Popen([sys.executable, "-I", "-c", PRELUDE + code, *arguments])
-    assert child.wait(RACE_TIMEOUT_S) == 0
+    until = time.monotonic() + RACE_TIMEOUT_S
+    while child.poll() is None and time.monotonic() < until:
+        meanwhile()
+        time.sleep(0.01)
+    assert child.poll() == 0
     return child.pid
 
 

@@ -86,12 +86,12 @@ def test_execs(sensor: Sensed, program: Path, tmp_path: Path) -> None:
     lost_before = lost(sensor, "process_exec", "process_exit")
     pid = raced(sensor, program, "exec", tmp_path)
 
-    started = {e.tgid: e for e in sensor.all(ProcessExec, lambda e: e.parent_tgid == pid and "prog-" in e.path)}
-    ended = {e.tgid: e.exit_code for e in sensor.all(ProcessExit, lambda e: e.tgid in started)}
-    truth = {tgid: code for tgid, code in ended.items() if code is not None}
-    told = {tgid: event.path.endswith("b") | event.args[1].startswith("b") << 1 for tgid, event in started.items()}
-    assert {} == {tgid: (told[tgid], code) for tgid, code in truth.items() if told[tgid] != code}
-    assert {} == {tgid: event for tgid, event in started.items() if event.path[-1] != event.filename[-1]}
+    started = {e.started_ns: e for e in sensor.all(ProcessExec, lambda e: e.parent_tgid == pid and "prog-" in e.path)}
+    ended = {e.started_ns: e.exit_code for e in sensor.all(ProcessExit, lambda e: e.started_ns in started)}
+    truth = {start: code for start, code in ended.items() if code is not None}
+    told = {start: event.path.endswith("b") | event.args[1].startswith("b") << 1 for start, event in started.items()}
+    assert {} == {start: (told[start], code) for start, code in truth.items() if told[start] != code}
+    assert {} == {start: event for start, event in started.items() if event.path[-1] != event.filename[-1]}
     assert {UNFLAGGED} == {event.flags for event in started.values()}
     assert 0 == lost(sensor, "process_exec", "process_exit") - lost_before
     assert {0, 1, 2, 3} == set(truth.values())

@@ -25,7 +25,9 @@ stop.set()
 thread.join()
 """
 
-OPENS = 2000  # in half a second; even on a busy machine a tenth of the races are won
+OPENS = int(
+    os.environ.get("VEDETTE_RACES", "2000")
+)  # in half a second; even on a busy machine a tenth of the races are won
 NAMES = frozenset(f"{number:06}" for number in range(OPENS))
 RACE = """
 os.chdir(sys.argv[1])
@@ -78,6 +80,7 @@ def test_device_opened_by_threads(sensor: Sensed) -> None:
 
 
 @races.needs_two_cpus
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("step", "decoy", "flags", "sign"),
     [
@@ -106,7 +109,9 @@ def test_race_for_an_opened_file(
     lost_before = sensor.source.counters()["sensor.file_open.failed"]
     pid = races.python(RACE.format(step=step, opens=OPENS), str(tmp_path), decoy, str(flags))
 
-    sensor.until(FileOpen, lambda event: event.tgid == pid and event.user_path == f"{OPENS - 1:06}", timeout_s=20)
+    sensor.until(
+        FileOpen, lambda event: event.tgid == pid and event.user_path == f"{OPENS - 1:06}", timeout_s=20 + OPENS / 1000
+    )
     events = sensor.all(FileOpen, lambda event: event.tgid == pid and event.user_path in NAMES)
     false = [event for event in events if event.path != f"{tmp_path}/{event.user_path}"]
     lost = sensor.source.counters()["sensor.file_open.failed"] - lost_before

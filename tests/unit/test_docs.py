@@ -9,6 +9,8 @@ import pytest
 
 from agent import docs
 from agent import findings
+from agent import probes
+from agent.model import Event
 
 TYPES = findings.load()
 ROOT = Path(__file__).parents[2]
@@ -107,3 +109,18 @@ def test_every_explained_counter_is_counted():
         for name in counters_in_the_page()
         if not name.startswith(elsewhere) and not any(name.startswith(known) for known in counted)
     )
+
+
+@pytest.mark.parametrize("probe", probes.load(), ids=lambda probe: probe.name)
+def test_each_field_of_an_event_is_told_with_where_it_is_read(probe):
+    """docs/kernel-truth.md leaves out no field, and has none that is no more."""
+    told, kind = set(), ""
+    for line in (ROOT / "docs/kernel-truth.md").read_text(encoding="utf-8").partition("## By kind")[2].splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) < 4:
+            continue
+        kind = cells[1].strip("`") or kind
+        if kind == probe.name:
+            told.update(re.findall(r"`(\w+)`", cells[2]))
+
+    assert told == set(probe.event.__struct_fields__) - set(Event.__struct_fields__)
