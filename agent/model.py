@@ -203,6 +203,36 @@ class FileUnlink(Event, frozen=True, kw_only=True, tag="file_unlink"):
     directory: bool
 
 
+class FileRename(Event, frozen=True, kw_only=True, tag="file_rename"):
+    """A file or directory was given another name: rename, renameat or renameat2.
+
+    The names are told as that of FileUnlink is.
+    """
+
+    old_path: str | None
+    old_path_in_root: str | None = None
+    new_path: str | None
+    """What was there before is gone, or with RENAME_EXCHANGE (2) now has the old name."""
+    new_path_in_root: str | None = None
+    flags_raw: int
+    """RENAME_* (include/uapi/linux/fs.h)."""
+
+
+class FileLink(Event, frozen=True, kw_only=True, tag="file_link"):
+    """A file was given one more name, or a symbolic link was made: link, linkat, symlink or symlinkat.
+
+    The names are told as that of FileUnlink is.
+    """
+
+    path: str | None
+    """The new name."""
+    path_in_root: str | None = None
+    target: str | None
+    """The name it had; of a symbolic link its content, as written: perhaps relative, perhaps of nothing."""
+    target_in_root: str | None = None
+    symbolic: bool
+
+
 class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
     """A file was mapped executable by mmap: what loading a shared library comes to."""
 

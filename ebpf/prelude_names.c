@@ -16,7 +16,7 @@
 
 #define AT_FDCWD -100 // include/uapi/linux/fcntl.h
 #define AT_EMPTY_PATH 0x1000
-#define NAME_CHUNKS 8 // of NAME_TEXT_BYTES: PATH_MAX (4096), beyond which no call takes a name
+#define NAME_CHUNKS 9 // of 511 bytes: PATH_MAX (4096), beyond which no call takes a name
 
 #define NAME_HAS_TEXT 1
 #define NAME_HAS_BASE 2

@@ -26,7 +26,9 @@ from agent.model import DnsAnswer
 from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import FdDup
+from agent.model import FileLink
 from agent.model import FileOpen
+from agent.model import FileRename
 from agent.model import FileUnlink
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
@@ -57,7 +59,7 @@ ATTEMPTS = 5  # a race may be lost
 
 PYTHON = (SYSTEM_PYTHON, "-I", "-c")
 OPEN = "import os, sys; os.chdir(sys.argv[1]); os.open({path}, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)"
-UNLINK = "import os, sys; os.chdir(sys.argv[1]); {deed}"
+IN_DIRECTORY = "import os, sys; os.chdir(sys.argv[1]); {deed}"
 DEEP = "import os, sys; os.chdir(sys.argv[1]); d = '/'.join([c * 200 for c in 'abcdef']); os.makedirs(d); "
 THREADED = "import threading; t = threading.Timer(60, print); t.start(); {deed}; t.cancel()"
 SOCKET = "import os, socket; s = socket.create_server({address}, family=socket.{family}); "
@@ -242,14 +244,28 @@ DEEDS: dict[str, Deed] = {
     "file_open-truncated": Deed(FileOpen, (*PYTHON, DEEP + OPEN.format(path="d + '/leaf'"))),
     "file_open-shared": Deed(FileOpen, (*PYTHON, THREADED.format(deed=OPEN.format(path="'./new'")))),
     "file_open-raced": Deed(FileOpen, (*PYTHON, races.PRELUDE + RACED_OPEN), raced),
-    "file_unlink": Deed(FileUnlink, (*PYTHON, UNLINK.format(deed="os.mknod('./a'); os.unlink('./a')"))),
+    "file_unlink": Deed(FileUnlink, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('./a'); os.unlink('./a')"))),
     "file_unlink-directory": Deed(
         FileUnlink,
-        (*PYTHON, UNLINK.format(deed=r"d = os.open('.', 0); os.mkdir(b'\xff'); os.rmdir(b'\xff', dir_fd=d)")),
+        (*PYTHON, IN_DIRECTORY.format(deed=r"d = os.open('.', 0); os.mkdir(b'\xff'); os.rmdir(b'\xff', dir_fd=d)")),
     ),
     "file_unlink-truncated": Deed(
-        FileUnlink, (*PYTHON, UNLINK.format(deed="os.mknod('a' * 255); os.unlink('./' * 600 + 'a' * 255)"))
+        FileUnlink, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a' * 255); os.unlink('./' * 600 + 'a' * 255)"))
     ),
+    "file_rename": Deed(
+        FileRename, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.rename('a', sys.argv[1] + '/b')"))
+    ),
+    "file_rename-not_utf8": Deed(
+        FileRename,
+        (
+            *PYTHON,
+            IN_DIRECTORY.format(
+                deed=r"d = os.open('.', 0); os.mknod(b'\xff'); os.rename(b'\xff', b'\xfe', dst_dir_fd=d)"
+            ),
+        ),
+    ),
+    "file_link": Deed(FileLink, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.link('a', './b')"))),
+    "file_link-symbolic": Deed(FileLink, (*PYTHON, IN_DIRECTORY.format(deed="os.symlink('../etc', 'b')"))),
     "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
     "library_map-memfd": Deed(
         LibraryMap,

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// file_rename: a file or directory was given another name.
+//
+// Hooks: the classic tracepoints syscalls:sys_exit_{rename,renameat} (since 2.6.33)
+// and renameat2 (since 3.15), in the caller. What failed changed nothing and is not
+// told.
+//
+// Both names are what the caller wrote (user_memory), behind the directories that
+// they are relative to; links in them are not followed. Which inode was moved, and
+// whether another was replaced, is not known any more when the call is over.
+//
+// Blind to: 32-bit programs; io_uring; the agent itself.
+
+struct file_rename_record {
+	struct record_header header;
+	struct name_info old_name;
+	struct name_info new_name;
+	u32 flags_raw;
+	u32 reserved;
+	char data[NAME_ROOM + NAME_ROOM];
+};
+
+#define RENAME_OLD_LIMIT (__builtin_offsetof(struct file_rename_record, data) + NAME_ROOM)
+
+struct rename_call {
+	struct name_source old_name;
+	struct name_source new_name;
+	u32 flags;
+	u32 reserved;
+};
+
+static __always_inline void file_rename_body(struct task_struct *task, struct rename_call *call)
+{
+	if (is_own_task(task))
+		return;
+	struct file_rename_record *record = reserve_activity(SLOT_file_rename, sizeof(*record));
+	if (!record)
+		return;
+	fill_header(&record->header, KIND_file_rename, __builtin_offsetof(struct file_rename_record, data), task);
+	record->flags_raw = call->flags;
+	record->reserved = 0;
+	record->old_name = append_named(task, &record->header, RENAME_OLD_LIMIT, &call->old_name);
+	record->new_name = append_named(task, &record->header, sizeof(*record), &call->new_name);
+	submit_activity(SLOT_file_rename, &record->header);
+}
+
+// One program for the three calls: each costs compile time at every start.
+int file_rename_exit(SYS_EXIT_CONTEXT *ctx)
+{
+	struct rename_call call = { .old_name.dirfd = AT_FDCWD, .new_name.dirfd = AT_FDCWD };
+	struct pt_regs *regs = CALL_REGS(ctx);
+	if (CALL_RESULT(ctx) < 0)
+		return 0;
+	if (CALL_NUMBER(ctx) == SYS_RENAME) {
+		call.old_name.address = ARGUMENT_0(regs);
+		call.new_name.address = ARGUMENT_1(regs);
+	} else {
+		call.old_name.dirfd = ARGUMENT_0(regs);
+		call.old_name.address = ARGUMENT_1(regs);
+		call.new_name.dirfd = ARGUMENT_2(regs);
+		call.new_name.address = ARGUMENT_3(regs);
+	}
+	if (CALL_NUMBER(ctx) == SYS_RENAMEAT2)
+		call.flags = ARGUMENT_4(regs);
+	file_rename_body((struct task_struct *)bpf_get_current_task(), &call);
+	return 0;
+}
