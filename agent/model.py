@@ -545,6 +545,18 @@ class DnsAnswer(Event, frozen=True, kw_only=True, tag="dns_answer"):
     cookie: int | None
 
 
+class Canary(Event, frozen=True, kw_only=True, tag="canary"):
+    """The agent let a canary go: the same token comes once through each ring, every 30 seconds.
+
+    Where its rows are, the host was watched; a gap says when it was not.
+    """
+
+    token: int
+    """Drawn anew each time, so that nobody can know it before."""
+    ring: str
+    """`lifecycle` or `activity`: the one that this record came through."""
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

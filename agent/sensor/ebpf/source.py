@@ -23,6 +23,7 @@ from itertools import chain
 from agent import probes as declarations
 from agent.model import ProbeStatus
 from agent.probes.declaration import Probe
+from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
@@ -66,6 +67,7 @@ class EbpfSource:
         self._queued_bytes = 0
         self._changed = threading.Condition()
         self._totals: dict[str, int] = {}
+        self._has_canary = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
 
@@ -85,7 +87,9 @@ class EbpfSource:
         self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
         self._thread.start()
-        return tuple(ProbeStatus(**status) for status in loaded.answer["probes"])
+        statuses = tuple(ProbeStatus(**status) for status in loaded.answer["probes"])
+        self._has_canary = any(status.name == canary.PROBE and status.attached for status in statuses)
+        return statuses
 
     def poll(self, timeout_s: float) -> list[bytes]:
         """Return the records that are ready, oldest first."""
@@ -96,6 +100,13 @@ class EbpfSource:
             self._queued_bytes -= sum(map(len, records))
             self._changed.notify_all()
         return records
+
+    def let_go(self, token: int) -> bool:
+        """Let a canary go, whose records come through every ring; False when nothing listens for it."""
+        if not self._has_canary or not self._maps:
+            return False
+        canary.let_go(token)
+        return True
 
     def counters(self) -> dict[str, int]:
         """Return the kernel's loss counters, by probe."""
