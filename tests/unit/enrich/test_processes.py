@@ -113,6 +113,32 @@ def test_seeding_twice_or_while_processes_start_gives_each_once(tree: Tree, coun
     assert found(processes, 9, 50).name == "fresh"
 
 
+@pytest.mark.parametrize("seen", [None, "/usr/bin/shell", "/usr/bin/tool"], ids=["nothing", "the fork", "the exec"])
+def test_a_process_that_starts_during_the_scan_ends_as_its_records_say(
+    tree: Tree, counters: Counters, seen: str | None
+) -> None:
+    """Whatever the scan still saw of it, its records come behind: it is there once, with program, parent and end."""
+    tree.add(20, 10, exe="/usr/bin/shell")
+    if seen is not None:
+        tree.add(9, 50, parent=20, exe=seen, args=b"as /proc has it\0")
+    processes = table(tree, counters)
+    processes.seed()
+    lived = (forked((20, 10), (9, 50)), executed(9, 50, parent=(20, 10), args=("tool", "1")))
+    play(processes, *lived)
+    process = found(processes, 9, 50)
+
+    assert processes.sizes()["living"] == 2
+    assert (key(20, 10), ("tool", "1")) == (process.parent, process.args)
+    assert process.exe is not None
+    assert process.exe.path == "/usr/bin/tool"
+
+    play(processes, exited(9, 50))
+    assert (1, 1) == (processes.sizes()["living"], processes.sizes()["dead"])
+    assert found(processes, 9, 50).exited_at_ns is not None
+    processes.seed()
+    assert (1, 1) == (processes.sizes()["living"], processes.sizes()["dead"]), "a zombie is not taken in again"
+
+
 def test_seeding_does_not_raise_the_dead(tree: Tree, counters: Counters) -> None:
     """A zombie in /proc whose exit was already seen stays dead."""
     processes = table(tree, counters)
