@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.simulate": ("agent.model", "agent.errors"),
     # Stages arrive at the pipeline as arguments.
     "agent.pipeline": ("agent.model", "agent.counters", "agent.errors"),
+    "agent.canary": ("agent.pipeline", "agent.model", "agent.counters"),
     # The edges of the process.
     "agent.config": ("agent.model", "agent.errors"),
     "agent.lock": ("agent.errors",),

@@ -16,6 +16,7 @@ from agent import config as configuration
 from agent import findings
 from agent import intel
 from agent import probes
+from agent.canary import Canaries
 from agent.classify import Classifier
 from agent.commands import _names
 from agent.commands import _process
@@ -35,6 +36,7 @@ from agent.lock import HostLock
 from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
 from agent.pipeline import Stages
+from agent.probes import canary
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import EbpfSource
@@ -104,6 +106,18 @@ def standing(opened: tuple[ProbeStatus, ...]) -> tuple[ProbeStatus, ...]:
     return tuple(became[name] for name in sorted(became))
 
 
+def heeding(statuses: tuple[ProbeStatus, ...], trouble: str | None) -> tuple[ProbeStatus, ...]:
+    """Return what is to be said of the probes when the canaries are in `trouble`: theirs does not count as attached."""
+    if trouble is None:
+        return statuses
+    return tuple(
+        msgspec.structs.replace(status, attached=False, reason=trouble)
+        if status.name == canary.PROBE.name and status.attached
+        else status
+        for status in statuses
+    )
+
+
 def _target(settings: Config) -> Target:
     files = settings.collector
     return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
@@ -140,10 +154,15 @@ class _Agent:
             closing.callback(_part, delivery)
             delivery.start()
             decoder = Decoder(wanted, counters, boot_at_ns())
+            canaries = Canaries(delivery, source.let_go, counters)
             health = _Health(
-                lambda: source.counters() | _held(enricher), delivery, counters, settings.health_interval_s
+                totals=lambda: source.counters() | _held(enricher),
+                probes=lambda: heeding(statuses, canaries.trouble()),
+                delivery=delivery,
+                counters=counters,
+                interval_s=settings.health_interval_s,
             )
-            stages = Stages(source, decoder, enricher, self._classifier(), delivery)
+            stages = Stages(source, decoder, enricher, self._classifier(), canaries)
 
             def over() -> bool:
                 decoder.wall_offset_ns = boot_at_ns()
@@ -186,10 +205,17 @@ class _Health:
     """Counters and memory, reported at an interval."""
 
     def __init__(
-        self, totals: Callable[[], dict[str, int]], delivery: Delivery, counters: Counters, interval_s: int
+        self,
+        *,
+        totals: Callable[[], dict[str, int]],
+        probes: Callable[[], tuple[ProbeStatus, ...]],
+        delivery: Delivery,
+        counters: Counters,
+        interval_s: int,
     ) -> None:
-        """`totals` says the numbers that are kept elsewhere: by the kernel, and by the tables themselves."""
+        """`totals` says the numbers that are kept elsewhere, by the kernel and by the tables; `probes` how they are."""
         self._totals = totals
+        self._probes = probes
         self._delivery = delivery
         self._counters = counters
         self._interval_s = interval_s
@@ -207,7 +233,7 @@ class _Health:
         """Report now."""
         for name, total in self._totals().items():
             self._counters.set(name, total)
-        self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss)
+        self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss, self._probes())
 
 
 def _closed(source: Source, stop: _process.Stop) -> bool:

@@ -81,9 +81,12 @@ class Delivery:
             self._spool_batch()
         self._sender.watch()
 
-    def health(self, counters: dict[str, int], resident_bytes: int) -> None:
-        """Replace the health that is sent next; what was not sent is forgotten."""
-        self._sender.health(self._encoder.health(time.time_ns(), self._probes, (counters, resident_bytes)))
+    def health(
+        self, counters: dict[str, int], resident_bytes: int, probes: tuple[ProbeStatus, ...] | None = None
+    ) -> None:
+        """Replace the health that is sent next; what was not sent is forgotten. `probes`: as they are by now."""
+        stand = self._probes if probes is None else probes
+        self._sender.health(self._encoder.health(time.time_ns(), stand, (counters, resident_bytes)))
 
     def close(self, timeout_s: float) -> None:
         """Spool what is left, wait up to `timeout_s` for it to be acknowledged, and stop. The spool stays open."""

@@ -1,4 +1,4 @@
-"""What a sensor is: four functions and nothing else.
+"""What a sensor is: five functions and nothing else.
 
 The eBPF source and the user-space source both give records that the same
 decoder understands; nobody downstream knows which one runs.
@@ -19,6 +19,9 @@ class Source(Protocol):
 
     def poll(self, timeout_s: float) -> list[bytes]:
         """Return the records that are ready, oldest first; [] after `timeout_s` without any."""
+
+    def let_go(self, token: int) -> bool:
+        """Make a canary: its records come by every way that records take.  False when that is not possible here."""
 
     def counters(self) -> dict[str, int]:
         """Return totals since open, per probe.
