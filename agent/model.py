@@ -367,7 +367,7 @@ class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
 class ProcessNamespace(Event, frozen=True, kw_only=True, tag="process_namespace"):
     """A running program went into other namespaces by setns, made new ones by unshare, or tried to: `result` tells.
 
-    Told once a second for the same program and failure, or namespace gone into; every new namespace is told.
+    Told once a second for the same program and failure, or namespace gone into, and for the same thread and kinds made.
     """
 
     operation: str
@@ -388,6 +388,16 @@ class ProcessNamespace(Event, frozen=True, kw_only=True, tag="process_namespace"
     def target(self) -> ProcessKey | None:
         """Return the identity of the process behind the pidfd."""
         return target_key(self.target_tgid, self.target_started_ns)
+
+
+class ProcessName(Event, frozen=True, kw_only=True, tag="process_name"):
+    """A thread gave itself another name by prctl PR_SET_NAME; `tid` says which, the first one's is the process's.
+
+    Told once a second for the same thread and name.
+    """
+
+    comm: str
+    """The new one, of at most 15 bytes, as the kernel keeps it."""
 
 
 class Userfaultfd(Event, frozen=True, kw_only=True, tag="userfaultfd"):

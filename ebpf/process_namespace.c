@@ -14,7 +14,9 @@
 //
 // unshare without a namespace (CLONE_FILES, CLONE_FS, CLONE_SYSVSEM) is not told. The
 // same failure by the same program within a second is counted as repeated, and so is
-// going into the same namespace again; every new namespace is told.
+// going into the same namespace again. New ones of the same kinds by the same thread
+// are, too: some cost two microseconds to make, and a flood of them must not evict
+// the start of a program.
 //
 // Blind to: 32-bit programs; namespaces that clone and clone3 make with a child
 // (what the child does says in which it is); what a namespace is mapped to.
@@ -140,13 +142,14 @@ static __always_inline bool is_namespace_told(struct task_struct *task, struct n
 		.target_started_ns = call->inum ? call->inum : info.started_ns,
 		.target_tgid = info.tgid,
 	};
+	if (call->unshare && call->result == 0)
+		access.target_tgid = READ(task, pid);
 	return is_access_told(task, &access);
 }
 
 static __always_inline void process_namespace_body(struct task_struct *task, struct namespace_call *call)
 {
-	bool is_new = call->unshare && call->result == 0;
-	if (!is_new && is_namespace_told(task, call)) {
+	if (is_namespace_told(task, call)) {
 		count_repeated(SLOT_process_namespace);
 		return;
 	}

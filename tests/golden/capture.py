@@ -44,6 +44,7 @@ from agent.model import NetSocket
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
+from agent.model import ProcessName
 from agent.model import ProcessNamespace
 from agent.model import ProcessVm
 from agent.model import Ptrace
@@ -301,6 +302,7 @@ DEEDS: dict[str, Deed] = {
     "mount-refused": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).mount(b'a', b'b', b'none', 0, None)")),
     "mount-moved": Deed(Mount, (*PYTHON, MOUNT.format(deed=MOVE)), is_put_here),
     "mount-umount": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).umount2(b'/proc/none', 2)")),
+    "process_name": Deed(ProcessName, (*PYTHON, r"import ctypes; ctypes.CDLL(None).prctl(15, b'[kworker/\xff:1]')")),
     "process_namespace": Deed(
         ProcessNamespace, (*PYTHON, "import ctypes; assert ctypes.CDLL(None).unshare(0x64020000) == 0")
     ),
