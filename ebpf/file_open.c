@@ -6,7 +6,8 @@
 // 2.6.33) and openat2 (since 5.6), in the caller, when the descriptor is there.
 // Most opens are reads: the flags, as the kernel took them, send those back
 // before anything is looked up. openat2 keeps its flags in user memory, so
-// there the file decides first.
+// there the file decides first. Through io_uring: ebpf/prelude_uring.c, which also
+// says when an open is told by its name alone (outcome_unknown).
 //
 // A descriptor table that threads share can change between the open and this
 // hook. Then the record says fd_shared, or fd_raced when slot or file is not
@@ -21,8 +22,8 @@
 // write is always known; what is new, or not certain (fd_shared), is always told.
 //
 // Blind to: opens by 32-bit programs and int 0x80 (classic tracepoints skip
-// them), by io_uring, by open_by_handle_at, inside the kernel (core dumps);
-// descriptors received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
+// them), by open_by_handle_at, inside the kernel (core dumps); descriptors
+// received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
 // O_RDONLY|O_TRUNC empties; O_PATH; writes through a mapping; the agent itself.
 // In a shared table a decoy regular file of the same access mode is named, and
 // only the user path tells; any decoy that is not written escapes when openat2's
@@ -76,6 +77,8 @@ struct open_call {
 	u64 user_path;
 	u32 flags;
 	u32 trust;
+	u32 path_in_kernel; // user_path is the address of the kernel's own copy
+	u32 reserved;
 };
 
 // O_PATH makes the kernel forget every flag that could write (build_open_flags).
@@ -105,7 +108,7 @@ static __always_inline bool is_worth_telling(struct file *file, struct open_call
 		return true;
 	if (!wants_to_write(call->flags))
 		return false;
-	if (call->trust & FLAG_FD_RACED)
+	if (!file || call->trust & FLAG_FD_RACED)
 		return true;
 	return call->trust & FLAG_FD_SHARED && file_type(file) != S_IFREG;
 }
@@ -127,17 +130,23 @@ static __always_inline bool is_repeated(struct task_struct *task, struct file *f
 	return false;
 }
 
-static __always_inline void append_user_path(struct record_header *header, u64 user_path)
+static __always_inline void append_user_path(struct record_header *header, struct open_call *call)
 {
 	u32 at = *(volatile u32 *)&header->len;
+	char *to = (char *)header + at;
+	long length;
 	if (at > USER_PATH_LIMIT - USER_PATH_BYTES)
 		return;
-	long length = bpf_probe_read_user_str((char *)header + at, USER_PATH_BYTES, (void *)user_path);
+	if (call->path_in_kernel)
+		length = bpf_probe_read_kernel_str(to, USER_PATH_BYTES, (void *)call->user_path);
+	else
+		length = bpf_probe_read_user_str(to, USER_PATH_BYTES, (void *)call->user_path);
 	if (length <= 0) {
 		header->flags |= FLAG_READ_ERROR;
 		return;
 	}
-	header->flags |= FLAG_USER_MEMORY;
+	if (!call->path_in_kernel)
+		header->flags |= FLAG_USER_MEMORY;
 	if (length == USER_PATH_BYTES)
 		header->flags |= FLAG_TRUNCATED;
 	header->len = at + length;
@@ -163,18 +172,13 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 		append_path(&record->header, OPEN_PATH_LIMIT, READ(file, f_path));
 	}
 	record->path_end = record->header.len;
-	if (call->trust & (FLAG_FD_SHARED | FLAG_FD_RACED))
-		append_user_path(&record->header, call->user_path);
+	if (call->trust & (FLAG_FD_SHARED | FLAG_FD_RACED | FLAG_OUTCOME_UNKNOWN) && call->user_path)
+		append_user_path(&record->header, call);
 	submit_activity(SLOT_file_open, &record->header);
 }
 
-static __always_inline void file_open_by_fd(struct open_call *call)
+static __always_inline void file_opened(struct task_struct *task, struct file *file, struct open_call *call)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct file *file;
-	if (is_own_task(task))
-		return;
-	file = fd_file(task, call->result, &call->trust);
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
 		call->trust |= FLAG_FD_RACED;
 	if (!is_worth_telling(file, call))
@@ -184,6 +188,13 @@ static __always_inline void file_open_by_fd(struct open_call *call)
 		return;
 	}
 	file_open_body(task, file, call);
+}
+
+static __always_inline void file_open_by_fd(struct open_call *call)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	if (!is_own_task(task))
+		file_opened(task, fd_file(task, call->result, &call->trust), call);
 }
 
 // What the registers say of each call. openat2 keeps its flags in user memory,
@@ -215,3 +226,22 @@ int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 		file_open_by_fd(&call);
 	return 0;
 }
+
+#if KERNEL_HAS(io_kiocb, cmd)
+int file_open_uring(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct uring_call asked = {};
+	struct open_call call = { .path_in_kernel = 1 };
+	if (take_uring_call(&asked)) {
+		struct io_open *open = (struct io_open *)asked.command;
+		struct file *file = uring_opened_file(&asked, READ(open, file_slot));
+		call.result = asked.result;
+		call.flags = READ(open, how.flags);
+		call.user_path = uring_first_text(&asked);
+		call.trust = asked.trust | VIA_IO_URING;
+		file_opened((struct task_struct *)asked.task, file, &call);
+	}
+	forget_uring_call(&asked);
+	return 0;
+}
+#endif

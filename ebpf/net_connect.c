@@ -5,8 +5,8 @@
 // Hooks: cgroup connect4, connect6 (since 4.17), sendmsg4, sendmsg6 (since
 // 4.18) at the root of cgroup2, which holds every socket of the host, in the
 // task that asks. The address is the kernel's own copy, whatever the system
-// call: connect, sendto, sendmmsg, TCP fast open, io_uring (the task is then the
-// submitter or a worker thread of it); of multipath TCP it is the first subflow,
+// call: connect, sendto, sendmmsg, TCP fast open, io_uring (via; the task is then
+// the submitter or a worker thread of it); of multipath TCP it is the first subflow,
 // with a cookie of its own. Task and kernel memory may be read here since 5.8
 // (f470378c7562). The program never refuses a call.
 //
@@ -86,6 +86,7 @@ static __always_inline void report(struct bpf_sock_addr *ctx, struct destination
 		return;
 	record->header = header;
 	record->header.reserved = 0;
+	record->header.flags |= way_of_call(task); // not the owner's: an answer comes in no such way
 	record->cookie = to->cookie;
 	__builtin_memcpy(record->remote_address, to->address, 16);
 	record->family = family;

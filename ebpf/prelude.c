@@ -44,6 +44,7 @@
 #define FLAG_FD_RACED (1 << 3)
 #define FLAG_READ_ERROR (1 << 4)
 #define FLAG_OWNER_UNSURE (1 << 5)
+#define FLAG_OUTCOME_UNKNOWN (1 << 6)
 
 // By which way a call came in, in the same word: agent/probes/header.py names them.
 #define VIA_IO_URING (1 << 24)

@@ -32,6 +32,33 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #endif
 }
 
+#if defined(__x86_64__) || defined(bpf_target_x86)
+#define CALLED(regs) READ(regs, orig_ax)
+#else
+#define CALLED(regs) READ(regs, syscallno)
+#endif
+
+#define SYS_IO_URING_ENTER 426 // everywhere, 32-bit calls included
+#define PF_IO_WORKER 0x00000010 // include/linux/sched.h: a thread of io_uring's, the SQPOLL thread too
+
+// For a hook that a call reaches whichever way it came: VIA_IO_URING in
+// io_uring_enter and in the threads that io_uring made, which are threads of the
+// process that asked. What it does on the way out of another call (behind others in
+// a chain) cannot be told from that call: 0.
+static __always_inline u32 way_of_call(struct task_struct *task)
+{
+#if KERNEL_HAS(task_struct, io_uring)
+	if (READ(task, flags) & PF_IO_WORKER)
+		return VIA_IO_URING;
+	if (!READ(task, io_uring))
+		return 0;
+	struct pt_regs *regs = syscall_regs();
+	return CALLED(regs) == SYS_IO_URING_ENTER ? VIA_IO_URING : 0;
+#else
+	return 0;
+#endif
+}
+
 // System call arguments and numbers by architecture: arch/x86/entry/syscalls/syscall_64.tbl,
 // include/uapi/asm-generic/unistd.h. -1: arm64 has none, and -1 is no number that a call ends with.
 #if defined(__x86_64__) || defined(bpf_target_x86)

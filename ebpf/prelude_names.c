@@ -26,6 +26,8 @@ struct name_source {
 	u64 address; // of the text; 0: there is none, and the descriptor is what is meant
 	s32 dirfd;
 	u32 in_kernel; // the address is that of the kernel's own copy (struct filename)
+	u32 cut_from; // first character of a text of which only the end is there, else 0
+	u32 reserved;
 };
 
 static __always_inline long read_text(void *to, struct name_source *source, u64 skip)
@@ -74,6 +76,11 @@ static __always_inline char append_text(struct record_header *header, const u32 
 	if (length <= 0) {
 		header->flags |= FLAG_READ_ERROR;
 		return 0;
+	}
+	if (source->cut_from) {
+		first = source->cut_from;
+		info->known |= NAME_LACKS_START;
+		header->flags |= FLAG_TRUNCATED;
 	}
 	if (!source->in_kernel)
 		header->flags |= FLAG_USER_MEMORY;

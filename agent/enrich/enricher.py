@@ -31,6 +31,8 @@ from agent.model import ProcessFork
 from agent.model import Surroundings
 from agent.model import Writer
 
+_UNSURE_FILE = frozenset({"fd_raced", "outcome_unknown"})  # a decoy it may be, or none at all
+
 
 class Enricher:
     """Knows the processes, containers, writers and sockets of this host; used by one thread."""
@@ -98,7 +100,7 @@ class Enricher:
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)
-        if process is not None and "fd_raced" not in event.flags:  # the file may be a decoy
+        if process is not None and not _UNSURE_FILE.intersection(event.flags):
             self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
         return process
 

@@ -22,10 +22,37 @@ class Hook:
 
     function: str
     kind: str
-    """`raw_tracepoint`, `tracepoint`, `cgroup_sock_addr` or `cgroup_skb`: an attacher of the loader."""
+    """An attacher of the loader: `raw_tracepoint`, `tracepoint`, `cgroup_sock_addr`, `cgroup_skb`, `program_array`."""
     target: str
-    """The tracepoint (`sched_process_exec`, `syscalls:sys_exit_openat`) or the cgroup hook (`connect4`, `egress`)."""
+    """The tracepoint (`sched_process_exec`, `syscalls:sys_exit_openat`), the cgroup hook (`connect4`, `egress`), or
+    ARRAY:NUMBER, where another program calls it."""
     optional: bool = False
+
+
+URING_OPCODES = {
+    "openat": 18,
+    "openat2": 28,
+    "renameat": 35,
+    "unlinkat": 36,
+    "mkdirat": 37,
+    "symlinkat": 38,
+    "linkat": 39,
+}
+"""IORING_OP_*, include/uapi/linux/io_uring.h."""
+
+
+URING_DISPATCHERS = (
+    Hook("uring_submitted", "raw_tracepoint", "io_uring_submit_req", optional=True),
+    Hook("uring_completed", "raw_tracepoint", "io_uring_complete", optional=True),
+    Hook("uring_overflowed", "raw_tracepoint", "io_uring_cqe_overflow", optional=True),
+)
+"""What calls the programs in `uring_calls`: once, however many probes are there."""
+
+
+def uring_hooks(function: str, *operations: str) -> tuple[Hook, ...]:
+    """Return the hooks of one C function for these operations of io_uring (ebpf/prelude_uring.c)."""
+    targets = [f"uring_calls:{URING_OPCODES[operation]}" for operation in operations]
+    return tuple(Hook(function, "program_array", target, optional=True) for target in targets)
 
 
 @dataclass(frozen=True)

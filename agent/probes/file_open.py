@@ -17,6 +17,7 @@ from agent.probes import header
 from agent.probes.declaration import Hook
 from agent.probes.declaration import Lane
 from agent.probes.declaration import Probe
+from agent.probes.declaration import uring_hooks
 from agent.probes.layout import Layout
 
 RECORD = Layout(
@@ -61,8 +62,14 @@ PROBE = Probe(
     lanes=(
         Lane(
             "system call exit",
-            (_hook("openat"), _hook("openat2"), _hook("open", optional=True), _hook("creat", optional=True)),
-            unseen="opens by 32-bit programs and by io_uring",
+            (
+                _hook("openat"),
+                _hook("openat2"),
+                _hook("open", optional=True),
+                _hook("creat", optional=True),
+                *uring_hooks("file_open_uring", "openat", "openat2"),
+            ),
+            unseen="opens by 32-bit programs; before Linux 6.3 those by io_uring",
         ),
     ),
     to_event=to_event,

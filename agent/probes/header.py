@@ -65,7 +65,7 @@ FILE = Layout(
 # name is relative to, was shared with another task; the descriptor no longer named
 # what the call made; memory could not be read; the process is the likeliest, not the
 # certain, owner of the socket.
-FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure")
+FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure", "outcome_unknown")
 # The highest byte of the same word (VIA_* in ebpf/prelude.c); 0 is a system call of this architecture.
 _VIA = (None, "io_uring", "compat")
 _VIA_SHIFT = 24

@@ -158,6 +158,15 @@ def test_every_way_to_name_a_destination(sensor: Sensed, code: str, expected: tu
     assert [expected] == destinations(events_of(sensor, deed))
 
 
+@pytest.mark.parametrize("flags", [pytest.param("0", id="by the caller"), pytest.param("1 << 4", id="by a worker")])
+def test_by_which_way(sensor: Sensed, flags: str) -> None:
+    """A connect through io_uring says so, whichever thread does it; an ordinary one of the same process does not."""
+    deed = networks.alone(f"{URING.replace('FLAGS', flags)}\ntcp().connect_ex((HERE, 88))\n{SAY_END}")
+
+    events = [event for event in events_of(sensor, deed) if event.remote_port in {88, 89}]
+    assert [(89, "io_uring"), (88, None)] == [(event.remote_port, event.via) for event in events]
+
+
 def test_datagrams_are_told_once_per_destination(sensor: Sensed) -> None:
     """A flood to two destinations is two events; another socket has its own."""
     deed = networks.alone(

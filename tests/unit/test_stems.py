@@ -23,7 +23,15 @@ MESSAGES = {field.name: field.message_type for field in KIND.fields}
 NOT_PROBES = frozenset({"__init__", "declaration", "header", "layout"})
 """Modules of agent/probes that are what probes are written in."""
 PRELUDE = frozenset(
-    {"prelude", "prelude_calls", "prelude_objects", "prelude_names", "prelude_targets", "prelude_packets"}
+    {
+        "prelude",
+        "prelude_calls",
+        "prelude_objects",
+        "prelude_names",
+        "prelude_uring",
+        "prelude_targets",
+        "prelude_packets",
+    }
 )
 """C files that are what probes are written in."""
 

@@ -9,6 +9,7 @@ Runs in the loader child: standard library and bcc, compatible with Python 3.9.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from pathlib import Path
@@ -72,8 +73,10 @@ def _cgroup2_root() -> str:
     return "/mnt" if _mount(b"cgroup2", b"/mnt") else ""
 
 
-def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, int]]:  # bcc has no types
+def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, ...]]:  # bcc has no types
     """Load and attach one hook; return [(program fd, link fd)], [] for an optional one that is absent.
+
+    Of a program in an array, which is held by the array, it is the program alone.
 
     Raises AttachError.
     """
@@ -94,15 +97,30 @@ def ask_bcc(call: Any, *arguments: Any, **options: Any) -> Any:  # bcc has no ty
 
 
 def _load(module: Any, function: str, program_type: int, attach_type: int = -1) -> int:
-    return int(ask_bcc(module.load_func, function.encode(), program_type, None, attach_type).fd)
+    try:
+        return int(ask_bcc(module.load_func, function.encode(), program_type, None, attach_type).fd)
+    except AttachError as error:
+        if str(error).startswith("Unknown program"):  # left out by an #if that asks for the kernel's types
+            raise AbsentError(f"{function} reads what this kernel does not have") from error
+        raise
 
 
 def _raw_tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:
     program = _load(module, function, _PROG_RAW_TRACEPOINT)
     link = load_libbpf().bpf_raw_tracepoint_open(target.encode(), program)
+    if link == -errno.ENOENT:
+        raise AbsentError(f"raw tracepoint {target} is not there")
     if link < 0:
         raise AttachError(f"raw tracepoint {target}: {os.strerror(-link)}")
     return program, int(link)
+
+
+def _program_array(module: Any, function: str, target: str) -> tuple[int]:
+    """Put a raw tracepoint's program where another calls it by number; `target` is ARRAY:NUMBER."""
+    array, _, number = target.partition(":")
+    program = _load(module, function, _PROG_RAW_TRACEPOINT)
+    ask_bcc(module[array].__setitem__, ctypes.c_int(int(number)), ctypes.c_int(program))
+    return (program,)
 
 
 def _tracepoint(module: Any, function: str, target: str) -> tuple[int, int]:
@@ -163,6 +181,7 @@ def _named(types: dict[str, int], target: str) -> int:
 _ATTACHERS = {
     "raw_tracepoint": _raw_tracepoint,
     "tracepoint": _tracepoint,
+    "program_array": _program_array,
     "cgroup_sock_addr": _sock_addr,
     "cgroup_skb": _skb,
 }

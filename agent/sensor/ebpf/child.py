@@ -16,6 +16,7 @@ from typing import Any
 from typing import NamedTuple
 
 from agent.errors import HostUnsupported
+from agent.probes.declaration import URING_DISPATCHERS
 from agent.probes.declaration import Probe
 from agent.probes.header import kind_number
 
@@ -27,6 +28,7 @@ PRELUDE = (
     "prelude_calls.c",
     "prelude_objects.c",
     "prelude_names.c",
+    "prelude_uring.c",
     "prelude_targets.c",
     "prelude_packets.c",
 )
@@ -81,7 +83,13 @@ def request(probes: tuple[Probe, ...], lifecycle_pages: int, activity_pages: int
         "lifecycle_pages": lifecycle_pages,
         "activity_pages": activity_pages,
         "probes": [_described(probe, directory) for probe in probes],
+        "dispatchers": [asdict(hook) for hook in URING_DISPATCHERS] if _by_uring(probes) else [],
     }
+
+
+def _by_uring(probes: tuple[Probe, ...]) -> bool:
+    hooks = (hook for probe in probes for lane in probe.lanes for hook in lane.hooks)
+    return any(hook.target.startswith("uring_calls:") for hook in hooks)
 
 
 def _described(probe: Probe, directory: Path) -> dict[str, Any]:

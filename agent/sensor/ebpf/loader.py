@@ -30,7 +30,16 @@ from agent.sensor.ebpf.btf import BtfError
 
 PARENT_FD = 3
 FDS_PER_MESSAGE = 200  # SCM_MAX_FD is 253, include/net/scm.h
-MAPS = ("lifecycle", "activity", "losses", "own_tgids", "socket_owners")
+MAPS = (
+    "lifecycle",
+    "activity",
+    "losses",
+    "own_tgids",
+    "socket_owners",
+    "uring_calls",
+    "uring_requests",
+    "uring_handed",
+)
 WORTH_SHARING = 6  # probes: fewer compile sooner than a partner has started
 PARTNER_BYTES = 512 << 20  # three times what LLVM takes: a limit of 128 MB must hold, start included
 _PR_SET_PDEATHSIG = 1
@@ -78,6 +87,7 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     if partner is not None:
         more = _ask_partner(partner, maps) or _attach(_with_maps(compiling.compile_part(request, others), maps))
         report, fds = report + more[0], fds + more[1]
+    fds += _attach_dispatchers(part.module, request, report)
     answer = {
         "probes": sorted(report, key=lambda entry: str(entry["name"])),
         "maps": dict(zip(MAPS, range(len(MAPS)))),
@@ -177,19 +187,37 @@ def _attach(part: compiling.Part) -> tuple[Report, list[int]]:
     return report, fds
 
 
+def _attach_dispatchers(module: Any, request: dict[str, Any], report: Report) -> list[int]:  # bcc has no types
+    """Attach what calls the programs in arrays, once for all parts; what then is not called is said in `report`."""
+    names = {probe["name"] for probe in request["probes"] for lane in probe["lanes"] if _is_called(lane)}
+    called = [entry for entry in report if entry["attached"] and entry["name"] in names]
+    attached: list[tuple[int, ...]] = []
+    try:
+        for hook in request["dispatchers"]:
+            attached += attach.hook(module, hook)
+    except attach.AttachError as error:
+        for entry in called:
+            entry["reason"] = f"by {entry['lane']}, in part: {compiling.one_line(str(error))}"
+    return [fd for pair in attached for fd in pair]
+
+
+def _is_called(lane: dict[str, Any]) -> bool:
+    return any(hook["kind"] == "program_array" for hook in lane["hooks"])
+
+
 def _first_lane(
     module: Any,  # bcc has no types
     lanes: list[dict[str, Any]],
-) -> tuple[str | None, list[tuple[int, int]], list[str]]:
-    """Return the first lane whose hooks all attach, its (program, link) pairs, and why others did not."""
+) -> tuple[str | None, list[tuple[int, ...]], list[str]]:
+    """Return the first lane whose hooks all attach, its programs and links, and why others did not."""
     reasons: list[str] = []
     for lane in lanes:
-        attached: list[tuple[int, int]] = []
+        attached: list[tuple[int, ...]] = []
         try:
             for hook in lane["hooks"]:
                 attached += attach.hook(module, hook)
         except attach.AttachError as error:
-            for _program, link in attached:
+            for link in [link for _program, *links in attached for link in links]:
                 os.close(link)
             reasons.append(f"{lane['name']}: {compiling.one_line(str(error))}")
             continue

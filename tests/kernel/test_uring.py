@@ -1,0 +1,92 @@
+"""What programs do through io_uring is told as what they do themselves, and as having come that way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.model import FileOpen
+from tests.kernel import deeds
+from tests.kernel.conftest import Sensed
+from tests.kernel.rings import RING
+
+CREATE = "os.O_WRONLY | os.O_CREAT"
+OPEN = f"entry(18, -100, text(sys.argv[1]), 0o644, 0, {CREATE}"
+
+
+def opened(sensor: Sensed, path: Path, code: str) -> FileOpen:
+    """Run `code` with a ring and return what it opened."""
+    pid = deeds.python(RING + code, str(path))
+    return sensor.until(FileOpen, lambda event: event.tgid == pid and event.via is not None)
+
+
+@pytest.mark.parametrize(
+    ("code", "flags"),
+    [
+        pytest.param(f"setup(); submit({OPEN})); assert results()[0] > 2", ("fd_shared",), id="plain"),
+        pytest.param(
+            f"setup(); submit({OPEN}, flags=1 << 4)); assert results()[0] > 2", ("fd_shared",), id="in a worker"
+        ),
+        pytest.param(
+            "setup(); how = ctypes.create_string_buffer(struct.pack('QQQ', os.O_RDWR | os.O_CREAT, 0o644, 0))\n"
+            "submit(entry(28, -100, text(sys.argv[1]), 24, ctypes.addressof(how))); assert results()[0] > 2",
+            ("fd_shared",),
+            id="openat2",
+        ),
+        pytest.param(
+            "setup(); files = (ctypes.c_int * 4)(-1, -1, -1, -1)\n"
+            "assert libc.syscall(427, ring, 2, files, 4) == 0\n"  # io_uring_register, IORING_REGISTER_FILES
+            f"submit({OPEN}, slot=3)); assert results() == [0]",
+            ("fd_shared",),
+            id="into the ring's own table",
+        ),
+        pytest.param(
+            f"setup(SQPOLL); submit({OPEN}), flags=1 | 2); assert results()[0] > 2", ("fd_shared",), id="SQPOLL"
+        ),
+    ],
+)
+def test_open(sensor: Sensed, tmp_path: Path, code: str, flags: tuple[str, ...]) -> None:
+    """An open is told with the file's identity; workers share the table, so the name goes along."""
+    event = opened(sensor, tmp_path / "new", code)
+
+    assert ("io_uring", str(tmp_path / "new"), True) == (event.via, event.path, event.created)
+    assert ((tmp_path / "new").stat().st_ino, flags, str(tmp_path / "new")) == (
+        event.inode,
+        event.flags,
+        event.user_path,
+    )
+    assert (os.getuid(), event.tgid) == (event.uid, event.ns_tgid)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(f"setup(); submit({OPEN}, flags=1 << 6), wait=0)\nimport time; time.sleep(0.5)", id="skipped"),
+        pytest.param(
+            "setup()\nfor _ in range(3): submit(*[entry(0, -1, 0, user_data=9)] * 8)\n"
+            f"submit({OPEN}), wait=0)\n"
+            "import time; time.sleep(0.5); submit(entry(0, -1, 0, user_data=9), wait=0)",
+            id="no room for results",
+        ),
+    ],
+)
+def test_open_that_ends_unseen(sensor: Sensed, tmp_path: Path, code: str) -> None:
+    """Who asks for no result, or leaves no room for it, is told by the name that was asked for."""
+    event = opened(sensor, tmp_path / "new", code)
+
+    assert (tmp_path / "new").exists()
+    assert ("outcome_unknown" in event.flags, "…", str(tmp_path / "new"), 0) == (
+        True,
+        event.path,
+        event.user_path,
+        event.inode,
+    )
+
+
+def test_open_the_ordinary_way(sensor: Sensed, tmp_path: Path) -> None:
+    """Without io_uring an open says so by saying nothing."""
+    pid = deeds.python("import os, sys; os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)", str(tmp_path / "new"))
+
+    assert sensor.of_pid(FileOpen, pid).via is None
