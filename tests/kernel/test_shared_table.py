@@ -107,11 +107,10 @@ def test_race_for_an_opened_file(
     """Whatever is put over the descriptor of a new file: each open is told, and each told path is true or flagged."""
     (tmp_path / "decoy").touch()
     lost_before = sensor.source.counters()["sensor.file_open.failed"]
-    pid = races.python(RACE.format(step=step, opens=OPENS), str(tmp_path), decoy, str(flags))
+    code = RACE.format(step=step, opens=OPENS)
+    pid = races.python(code, str(tmp_path), decoy, str(flags), meanwhile=lambda: sensor.collect(0.1))
 
-    sensor.until(
-        FileOpen, lambda event: event.tgid == pid and event.user_path == f"{OPENS - 1:06}", timeout_s=20 + OPENS / 1000
-    )
+    sensor.until(FileOpen, lambda event: event.tgid == pid and event.user_path == f"{OPENS - 1:06}", timeout_s=20)
     events = sensor.all(FileOpen, lambda event: event.tgid == pid and event.user_path in NAMES)
     false = [event for event in events if event.path != f"{tmp_path}/{event.user_path}"]
     lost = sensor.source.counters()["sensor.file_open.failed"] - lost_before
