@@ -7,6 +7,7 @@
 #define PID_LEVELS 4 // 4 * 6 bits hold the 4,194,304 of PID_MAX_LIMIT (include/linux/threads.h)
 #define XA_CHUNK (sizeof(((struct xa_node *)0)->slots) / sizeof(void *)) // 64; 16 with CONFIG_BASE_SMALL
 #define XA_INTERNAL 2 // low bits of an entry that is a node (xa_is_internal, include/linux/xarray.h)
+#define EEXIST 17 // include/uapi/asm-generic/errno-base.h
 #define ASK_NS 1000000000ULL // shorter than anybody needs to tell two accesses apart
 
 // As find_pid_ns() looks a number up: in the tree of numbers of the namespace,
@@ -88,7 +89,9 @@ static __always_inline bool is_access_told(struct task_struct *caller, struct ac
 	access->exec_id = READ(caller, self_exec_id);
 	access->tgid = READ(caller, tgid);
 	u64 *told = told_accesses.lookup(access);
-	if (told && now - *told < ASK_NS)
+	if (!told) // of two threads that come at the same moment one is first
+		return told_accesses.insert(access, &now) == -EEXIST;
+	if (now - *told < ASK_NS)
 		return true;
 	told_accesses.update(access, &now);
 	return false;
