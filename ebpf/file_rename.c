@@ -10,7 +10,9 @@
 // they are relative to; links in them are not followed. Which inode was moved, and
 // whether another was replaced, is not known any more when the call is over.
 //
-// Blind to: 32-bit programs; io_uring; the agent itself.
+// By io_uring the same is told by the kernel's copy of the names (prelude_uring.c).
+//
+// Blind to: 32-bit programs; the agent itself.
 
 struct file_rename_record {
 	struct record_header header;
@@ -27,7 +29,7 @@ struct rename_call {
 	struct name_source old_name;
 	struct name_source new_name;
 	u32 flags;
-	u32 reserved;
+	u32 trust; // FLAG_*, VIA_*
 };
 
 static __always_inline void file_rename_body(struct task_struct *task, struct rename_call *call)
@@ -38,6 +40,7 @@ static __always_inline void file_rename_body(struct task_struct *task, struct re
 	if (!record)
 		return;
 	fill_header(&record->header, KIND_file_rename, __builtin_offsetof(struct file_rename_record, data), task);
+	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->reserved = 0;
 	record->old_name = append_named(task, &record->header, RENAME_OLD_LIMIT, &call->old_name);
@@ -66,3 +69,19 @@ int file_rename_exit(SYS_EXIT_CONTEXT *ctx)
 	file_rename_body((struct task_struct *)bpf_get_current_task(), &call);
 	return 0;
 }
+
+#if KERNEL_HAS(io_kiocb, cmd)
+int file_rename_uring(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct uring_call asked = {};
+	if (take_uring_call(&asked) && uring_was_kept(&asked, SLOT_file_rename)) {
+		struct io_rename *rename = (struct io_rename *)asked.command;
+		struct rename_call call = { .trust = asked.trust | VIA_IO_URING, .flags = READ(rename, flags) };
+		call.old_name = uring_name_source(uring_first_name(&asked), READ(rename, old_dfd));
+		call.new_name = uring_name_source(uring_second_name(&asked), READ(rename, new_dfd));
+		file_rename_body((struct task_struct *)asked.task, &call);
+	}
+	forget_uring_call(&asked);
+	return 0;
+}
+#endif

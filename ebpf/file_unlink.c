@@ -9,7 +9,9 @@
 // relative to; links in it are not followed. That the name was the last of its file,
 // and which inode that was, is not known any more when the call is over.
 //
-// Blind to: 32-bit programs; io_uring; a file that another was renamed over
+// By io_uring the same is told by the kernel's copy of the name (prelude_uring.c).
+//
+// Blind to: 32-bit programs; a file that another was renamed over
 // (file_rename tells); what a network's other hosts take away; the agent itself.
 
 #define AT_REMOVEDIR 0x200 // include/uapi/linux/fcntl.h
@@ -25,7 +27,7 @@ struct file_unlink_record {
 struct unlink_call {
 	struct name_source name;
 	u32 directory;
-	u32 reserved;
+	u32 trust; // FLAG_*, VIA_*
 };
 
 static __always_inline void file_unlink_body(struct task_struct *task, struct unlink_call *call)
@@ -36,6 +38,7 @@ static __always_inline void file_unlink_body(struct task_struct *task, struct un
 	if (!record)
 		return;
 	fill_header(&record->header, KIND_file_unlink, __builtin_offsetof(struct file_unlink_record, data), task);
+	record->header.flags |= call->trust;
 	record->directory = call->directory;
 	record->reserved = 0;
 	record->name = append_named(task, &record->header, sizeof(*record), &call->name);
@@ -59,3 +62,19 @@ int file_unlink_exit(SYS_EXIT_CONTEXT *ctx)
 	file_unlink_body((struct task_struct *)bpf_get_current_task(), &call);
 	return 0;
 }
+
+#if KERNEL_HAS(io_kiocb, cmd)
+int file_unlink_uring(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct uring_call asked = {};
+	if (take_uring_call(&asked) && uring_was_kept(&asked, SLOT_file_unlink)) {
+		struct io_unlink *unlink = (struct io_unlink *)asked.command;
+		struct unlink_call call = { .trust = asked.trust | VIA_IO_URING };
+		call.name = uring_name_source(uring_first_name(&asked), READ(unlink, dfd));
+		call.directory = (READ(unlink, flags) & AT_REMOVEDIR) != 0;
+		file_unlink_body((struct task_struct *)asked.task, &call);
+	}
+	forget_uring_call(&asked);
+	return 0;
+}
+#endif

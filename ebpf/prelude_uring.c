@@ -27,9 +27,6 @@
 #define URING_OPENAT2 28
 #define URING_RENAMEAT 35
 #define URING_UNLINKAT 36
-#define URING_MKDIRAT 37
-#define URING_SYMLINKAT 38
-#define URING_LINKAT 39
 #define URING_SKIP_SUCCESS (1 << 6) // IOSQE_CQE_SKIP_SUCCESS, and REQ_F_CQE_SKIP is the same bit
 #define URING_ALLOCATED_SLOT (~0U) // IORING_FILE_INDEX_ALLOC
 
@@ -75,7 +72,7 @@ struct uring_call {
 
 #if KERNEL_HAS(io_kiocb, cmd)
 // 512 of these requests in flight at one moment; the kernel evicts the least recently
-// used, of which nothing is told but a file that it opened.
+// used, of which a file that it opened is told, and a name it changed is counted as lost.
 BPF_TABLE("lru_hash", struct uring_key, struct uring_request, uring_requests, 512);
 BPF_ARRAY(uring_blank, struct uring_request, 1); // larger than a program's stack
 
@@ -85,8 +82,7 @@ BPF_TABLE("lru_hash", u64, struct uring_call, uring_handed, 256);
 #define URING_BIT(opcode) (1ULL << (opcode))
 #define URING_TOLD                                                                                   \
 	(URING_BIT(URING_OPENAT) | URING_BIT(URING_OPENAT2) | URING_BIT(URING_RENAMEAT) |            \
-	 URING_BIT(URING_UNLINKAT) | URING_BIT(URING_MKDIRAT) | URING_BIT(URING_SYMLINKAT) |         \
-	 URING_BIT(URING_LINKAT))
+	 URING_BIT(URING_UNLINKAT))
 
 static __always_inline bool is_uring_told(u32 opcode)
 {
@@ -116,18 +112,15 @@ static __always_inline void keep_name(struct uring_name *kept, struct filename *
 
 static __always_inline void keep_names(struct uring_request *asked, void *command, u32 opcode)
 {
-	struct io_rename *two = command; // struct io_link has them in the same place
+	struct io_rename *rename = command;
 	struct io_unlink *unlink = command;
-	struct io_mkdir *mkdir = command;
 	struct io_open *open = command;
 	if (opcode == URING_UNLINKAT)
 		return keep_name(&asked->first, READ(unlink, filename));
-	if (opcode == URING_MKDIRAT)
-		return keep_name(&asked->first, READ(mkdir, filename));
-	if (opcode == URING_OPENAT || opcode == URING_OPENAT2)
+	if (opcode != URING_RENAMEAT)
 		return keep_name(&asked->first, READ(open, filename));
-	keep_name(&asked->first, READ(two, oldpath));
-	keep_name(&asked->second, READ(two, newpath));
+	keep_name(&asked->first, READ(rename, oldpath));
+	keep_name(&asked->second, READ(rename, newpath));
 }
 
 // An open that neither writes nor creates is told by its file, if at all.
@@ -238,7 +231,25 @@ static __always_inline u64 uring_first_text(struct uring_call *call)
 	return call->asked ? call->asked + __builtin_offsetof(struct uring_request, first.text) : 0;
 }
 
-// A name of the request, whose address is 0 when none was kept.
+// Whether there are names to tell; counted as lost when there are none.
+static __always_inline bool uring_was_kept(struct uring_call *call, u32 slot)
+{
+	if (!call->asked)
+		count_failed(slot);
+	return call->asked != 0;
+}
+
+static __always_inline struct uring_name *uring_first_name(struct uring_call *call)
+{
+	return (struct uring_name *)(call->asked + __builtin_offsetof(struct uring_request, first));
+}
+
+static __always_inline struct uring_name *uring_second_name(struct uring_call *call)
+{
+	return (struct uring_name *)(call->asked + __builtin_offsetof(struct uring_request, second));
+}
+
+// A name that was kept.
 static __always_inline struct name_source uring_name_source(struct uring_name *kept, s32 dirfd)
 {
 	struct name_source source = { .address = (u64)kept->text, .dirfd = dirfd, .in_kernel = 1 };

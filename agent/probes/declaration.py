@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 
 from agent.model import Event
@@ -34,25 +35,16 @@ URING_OPCODES = {
     "openat2": 28,
     "renameat": 35,
     "unlinkat": 36,
-    "mkdirat": 37,
-    "symlinkat": 38,
-    "linkat": 39,
 }
 """IORING_OP_*, include/uapi/linux/io_uring.h."""
 
 
 URING_DISPATCHERS = (
-    Hook("uring_submitted", "raw_tracepoint", "io_uring_submit_req", optional=True),
-    Hook("uring_completed", "raw_tracepoint", "io_uring_complete", optional=True),
+    Hook("uring_submitted", "raw_tracepoint", "io_uring_submit_req"),
+    Hook("uring_completed", "raw_tracepoint", "io_uring_complete"),
     Hook("uring_overflowed", "raw_tracepoint", "io_uring_cqe_overflow", optional=True),
 )
 """What calls the programs in `uring_calls`: once, however many probes are there."""
-
-
-def uring_hooks(function: str, *operations: str) -> tuple[Hook, ...]:
-    """Return the hooks of one C function for these operations of io_uring (ebpf/prelude_uring.c)."""
-    targets = [f"uring_calls:{URING_OPCODES[operation]}" for operation in operations]
-    return tuple(Hook(function, "program_array", target, optional=True) for target in targets)
 
 
 @dataclass(frozen=True)
@@ -63,6 +55,16 @@ class Lane:
     hooks: tuple[Hook, ...]
     unseen: str = ""
     """Said by `vedette doctor`; empty when the lane sees all that the probe is for."""
+
+
+def and_by_uring(lane: Lane, function: str, *operations: str) -> tuple[Lane, Lane]:
+    """Return `lane` with these operations of io_uring, handed to one C function, and without, where that fails."""
+    targets = [f"uring_calls:{URING_OPCODES[operation]}" for operation in operations]
+    hooks = tuple(Hook(function, "program_array", target) for target in targets)
+    return (
+        replace(lane, name=f"{lane.name} and io_uring", hooks=lane.hooks + hooks),
+        replace(lane, unseen=f"{lane.unseen} and by io_uring"),
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from agent.probes import header
 from agent.probes.declaration import Hook
 from agent.probes.declaration import Lane
 from agent.probes.declaration import Probe
-from agent.probes.declaration import uring_hooks
+from agent.probes.declaration import and_by_uring
 from agent.probes.layout import Layout
 
 RECORD = Layout(
@@ -59,7 +59,7 @@ def _hook(call: str, *, optional: bool = False) -> Hook:
 PROBE = Probe(
     event=FileOpen,
     record=RECORD,
-    lanes=(
+    lanes=and_by_uring(
         Lane(
             "system call exit",
             (
@@ -67,10 +67,12 @@ PROBE = Probe(
                 _hook("openat2"),
                 _hook("open", optional=True),
                 _hook("creat", optional=True),
-                *uring_hooks("file_open_uring", "openat", "openat2"),
             ),
-            unseen="opens by 32-bit programs; before Linux 6.3 those by io_uring",
+            unseen="opens by 32-bit programs",
         ),
+        "file_open_uring",
+        "openat",
+        "openat2",
     ),
     to_event=to_event,
 )

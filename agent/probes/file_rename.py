@@ -13,6 +13,7 @@ from agent.probes import header
 from agent.probes.declaration import Hook
 from agent.probes.declaration import Lane
 from agent.probes.declaration import Probe
+from agent.probes.declaration import and_by_uring
 from agent.probes.layout import Layout
 
 RECORD = Layout(
@@ -47,12 +48,14 @@ def _hook(call: str, *, optional: bool = False) -> Hook:
 PROBE = Probe(
     event=FileRename,
     record=RECORD,
-    lanes=(
+    lanes=and_by_uring(
         Lane(
             "system call exit",
             (_hook("renameat2"), _hook("renameat", optional=True), _hook("rename", optional=True)),
-            unseen="names changed by 32-bit programs and by io_uring",
+            unseen="names changed by 32-bit programs",
         ),
+        "file_rename_uring",
+        "renameat",
     ),
     to_event=to_event,
 )

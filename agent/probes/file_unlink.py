@@ -13,6 +13,7 @@ from agent.probes import header
 from agent.probes.declaration import Hook
 from agent.probes.declaration import Lane
 from agent.probes.declaration import Probe
+from agent.probes.declaration import and_by_uring
 from agent.probes.layout import Layout
 
 RECORD = Layout(
@@ -38,12 +39,14 @@ def _hook(call: str, *, optional: bool = False) -> Hook:
 PROBE = Probe(
     event=FileUnlink,
     record=RECORD,
-    lanes=(
+    lanes=and_by_uring(
         Lane(
             "system call exit",
             (_hook("unlinkat"), _hook("unlink", optional=True), _hook("rmdir", optional=True)),
-            unseen="names taken away by 32-bit programs and by io_uring",
+            unseen="names taken away by 32-bit programs",
         ),
+        "file_unlink_uring",
+        "unlinkat",
     ),
     to_event=to_event,
 )

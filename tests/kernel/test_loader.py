@@ -89,6 +89,19 @@ def test_missing_tracepoint_says_so() -> None:
     assert status["process_fork"]["attached"]
 
 
+def test_io_uring_that_the_verifier_refuses() -> None:
+    """What io_uring's way of a probe comes to does not cost the others: it goes on without."""
+    request = wanted("file_unlink", "process_exit")
+    probe = probe_in(request, "file_unlink")
+    lanes = [loaded(request)["file_unlink"]["lane"]]
+    probe["text"] = probe["text"].replace(
+        "struct uring_call asked = {};", "struct uring_call asked = {}; asked.result = ((volatile int *)0)[7];"
+    )
+    lanes.append(loaded(request)["file_unlink"]["lane"])
+
+    assert ["system call exit and io_uring", "system call exit"] == lanes
+
+
 def test_optional_hook_that_the_verifier_refuses() -> None:
     """Optional means that a kernel may lack the hook, not that a broken program passes unnoticed."""
     request = wanted("process_exit")

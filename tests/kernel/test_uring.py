@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.model import FileOpen
+from agent.model import FileRename
+from agent.model import FileUnlink
 from tests.kernel import deeds
 from tests.kernel.conftest import Sensed
 from tests.kernel.rings import RING
@@ -90,3 +92,63 @@ def test_open_the_ordinary_way(sensor: Sensed, tmp_path: Path) -> None:
     pid = deeds.python("import os, sys; os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)", str(tmp_path / "new"))
 
     assert sensor.of_pid(FileOpen, pid).via is None
+
+
+HERE = (1 << 32) - 100  # AT_FDCWD, as an unsigned number
+
+
+@pytest.mark.parametrize("flags", [pytest.param(0, id="plain"), pytest.param(1 << 4, id="in a worker")])
+def test_unlink(sensor: Sensed, tmp_path: Path, flags: int) -> None:
+    """A name that is taken away is told by the kernel's copy of it, and not said to be the caller's memory."""
+    (tmp_path / "gone").touch()
+    code = f"setup(); submit(entry(36, -100, text(sys.argv[1]), flags={flags})); assert results() == [0]"
+    pid = deeds.python(RING + code, str(tmp_path / "gone"))
+
+    event = sensor.of_pid(FileUnlink, pid)
+    assert ("io_uring", str(tmp_path / "gone"), False, 0) == (event.via, event.path, event.directory, event.result)
+    assert "user_memory" not in event.flags
+    assert not (tmp_path / "gone").exists()
+
+
+def test_rmdir_relative_to_a_descriptor(sensor: Sensed, tmp_path: Path) -> None:
+    """A directory that is taken away is told as one, below the directory that the descriptor names."""
+    (tmp_path / "sub").mkdir()
+    code = (
+        "setup(); place = os.open(sys.argv[1], os.O_PATH)\n"
+        "submit(entry(36, place, text('sub'), how=0x200)); assert results() == [0]"
+    )
+    pid = deeds.python(RING + code, str(tmp_path))
+
+    event = sensor.of_pid(FileUnlink, pid)
+    assert ("io_uring", str(tmp_path / "sub"), True) == (event.via, event.path, event.directory)
+
+
+def test_rename(sensor: Sensed, tmp_path: Path) -> None:
+    """Both names are told, each by the kernel's copy."""
+    (tmp_path / "old").touch()
+    code = (
+        f"os.chdir(sys.argv[1]); setup(); submit(entry(35, -100, text('old'), {HERE}, text('new'), 1))\n"
+        "assert results() == [0]"
+    )
+    pid = deeds.python(RING + code, str(tmp_path))
+
+    event = sensor.of_pid(FileRename, pid)
+    assert ("io_uring", str(tmp_path / "old"), str(tmp_path / "new"), 1) == (
+        event.via,
+        event.old_path,
+        event.new_path,
+        event.flags_raw,
+    )
+    assert "user_memory" not in event.flags
+
+
+def test_what_fails_is_silent(sensor: Sensed, tmp_path: Path) -> None:
+    """A request that changed nothing is not told, one that hides how it ended is."""
+    code = (
+        "setup(); submit(entry(36, -100, text(sys.argv[1] + '/none'))); assert results() == [-2]\n"
+        "submit(entry(36, -100, text(sys.argv[1] + '/hidden'), flags=1 << 6), wait=0)"
+    )
+    pid = deeds.python(RING + code, str(tmp_path))
+
+    event = sensor.of_pid(FileUnlink, pid)
+    assert (str(tmp_path / "hidden"), True) == (event.path, "outcome_unknown" in event.flags)
