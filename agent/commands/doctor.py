@@ -95,9 +95,10 @@ def text(report: Report) -> str:
     """Return the report for people."""
     lines = [f"{name:<14} {_MARKS[check.ok]:<12} {check.detail}" for name, check in report.checks.items()]
     lines.append("")
+    columns = max((len(probe.name) for probe in report.probes), default=0)
     for probe in report.probes:
-        lines.append(f"{probe.name:<14} {probe.status:<12} {probe.reason or f'by {probe.lane}'}")
-        lines += [f"{'':<27} unseen: {probe.unseen}"] if probe.unseen else []
+        lines.append(f"{probe.name:<{columns}} {probe.status:<12} {probe.reason or f'by {probe.lane}'}")
+        lines += [f"{'':<{columns + 13}} unseen: {probe.unseen}"] if probe.unseen else []
     lines += ["", "Findings that go blind:", *(f"  {name}" for name in report.blind_findings or ("none",))]
     lines += ["", "What to do:", *(f"  {sentence}" for sentence in report.advice or ("nothing",))]
     return "\n".join(escape(line) for line in lines)

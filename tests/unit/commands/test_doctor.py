@@ -73,7 +73,7 @@ def test_the_report_reads_the_same_for_programs_and_people() -> None:
 
     assert {"root", "cgroup2", "probes", "blind_findings", "advice"} == set(document)
     assert {"name", "status", "lane", "reason"} <= set(document["probes"][0])
-    assert "process_exec   unavailable  EPERM\\x1b" in text.splitlines()
+    assert "process_exec unavailable EPERM\\x1b" in [" ".join(line.split()) for line in text.splitlines()]
     assert all(line.isprintable() for line in text.splitlines())
 
 
