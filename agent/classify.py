@@ -49,9 +49,12 @@ class Classifier:
         self._by_class = {event_class: tuple(listeners) for event_class, listeners in by_class.items()}
 
     def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
-        """Return what `event` is a finding of; mostly nothing.  Nothing, and counted, when the actor is unknown."""
+        """Return what `event` is a finding of; mostly nothing.  Nothing, and counted, when the actor is unknown.
+
+        What was there before the agent is no finding: nobody saw it happen.
+        """
         listeners = self._by_class.get(type(event))
-        if listeners is None:
+        if listeners is None or event.existing:
             return []
         if surroundings.actor is None:
             self._counters.add("classify.no_actor")

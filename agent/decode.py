@@ -14,6 +14,7 @@ from agent.counters import Counters
 from agent.errors import MalformedRecord
 from agent.model import Event
 from agent.probes.declaration import Probe
+from agent.probes.header import FLAG_EXISTING
 from agent.probes.header import HEADER
 from agent.probes.header import flag_names
 from agent.probes.header import kind_number
@@ -70,4 +71,5 @@ class Decoder:
             "result": header.result,
             "flags": flag_names(header.flags),
             "via": via(header.flags),
+            "existing": bool(header.flags & FLAG_EXISTING),
         }

@@ -92,6 +92,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     `owner_unsure`, `outcome_unknown`; agent/probes/header.py says what each means."""
     via: str | None = None
     """`io_uring`, or `compat` for the 32-bit system calls; None for the ordinary way, or where the hook cannot tell."""
+    existing: bool = False
+    """Nothing that happened, but what was there already when the agent began to watch, seen then; the actor is the
+    process that has it, the oldest of several."""
 
     @property
     def actor(self) -> ProcessKey:
@@ -436,7 +439,8 @@ class Mount(Event, frozen=True, kw_only=True, tag="mount"):
     """As the caller wrote it: perhaps relative."""
     filesystem: str | None
     flags_raw: int
-    """Those of the call: MS_*, MNT_*, MOVE_MOUNT_* or FSOPEN_* (include/uapi/linux/mount.h)."""
+    """Those of the call: MS_*, MNT_*, MOVE_MOUNT_* or FSOPEN_* (include/uapi/linux/mount.h); of an existing mount
+    what it has of MS_*."""
 
 
 class UserIds(msgspec.Struct, frozen=True, kw_only=True):

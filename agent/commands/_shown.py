@@ -140,6 +140,7 @@ def _facts(row: Document, kind: str) -> str:
     flags = ", ".join(map(str, _list(row, "flags")))
     told += [f"[{flags}]"] if flags else []
     told += [f"via={row['via']}"] if row.get("via") else []
+    told += ["existing"] if row.get("existing") else []
     return escape(" ".join(told))
 
 

@@ -86,6 +86,7 @@ class Encoder:
             "result": event.result,
             "flags": event.flags,
             "via": event.via,
+            "existing": event.existing,
             str(event.__struct_config__.tag): msgspec.to_builtins(facts(event)),
         }
         encoded = self._encode(ingest_pb2.EventBatch, {"events": [fields]})

@@ -66,6 +66,8 @@ FILE = Layout(
 # what the call made; memory could not be read; the process is the likeliest, not the
 # certain, owner of the socket.
 FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure", "outcome_unknown")
+FLAG_EXISTING = 1 << 23
+"""Also in the same word: nothing that happened, but what was there already when the sensor began."""
 # The highest byte of the same word (VIA_* in ebpf/prelude.c); 0 is a system call of this architecture.
 _VIA = (None, "io_uring", "compat")
 _VIA_SHIFT = 24
@@ -93,7 +95,7 @@ def via(bits: int) -> str | None:
 
 def flag_names(bits: int) -> tuple[str, ...]:
     """Return the names of the set flags; a bit we do not know is malformed."""
-    bits &= (1 << _VIA_SHIFT) - 1
+    bits &= (1 << _VIA_SHIFT) - 1 & ~FLAG_EXISTING
     if bits >> len(FLAG_NAMES):
         raise MalformedRecord(f"unknown flag bits {bits:#x}")
     return tuple(name for position, name in enumerate(FLAG_NAMES) if bits >> position & 1)

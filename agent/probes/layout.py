@@ -46,6 +46,14 @@ class Layout:
         """
         return self._make(self._unpack(record, offset))
 
+    def pack(self, **values: int | bytes) -> bytes:
+        """Return a struct with these fields, zero where nothing is said; for records that no kernel writes.
+
+        Raises struct.error when a number does not fit; text that is too long is cut.
+        """
+        unsaid = {field.name: b"" if field.code.endswith("s") else 0 for field in self.fields}
+        return struct.pack("=" + "".join(field.code for field in self.fields), *(unsaid | values).values())
+
     @property
     def size(self) -> int:
         """Return sizeof the C struct, in bytes."""

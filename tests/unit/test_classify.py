@@ -57,6 +57,13 @@ def test_what_is_ordinary_gives_nothing_and_counts_nothing(event, around):
     assert {} == counters.snapshot()
 
 
+@pytest.mark.parametrize("event", [process_exec(), dns_query("pool.minexmr.com")])
+def test_what_was_there_before_is_no_finding(event):
+    """Starting the agent finds nothing in what nobody saw happen, and what happens then is found."""
+    assert [] == classifier().classify(replace(event, existing=True), in_container())
+    assert [] != classifier().classify(event, in_container())
+
+
 def test_an_occurrence_says_who_where_and_why():
     """An analyst gets process, lineage, container, technique and the event to look up."""
     lineage = (process("/usr/bin/bash"),)

@@ -13,6 +13,7 @@ from agent.counters import Counters
 from agent.decode import Decoder
 from agent.model import ProcessExit
 from agent.probes import process_exit
+from agent.probes.header import FLAG_EXISTING
 from agent.probes.header import HEADER
 from tests.unit.probes.records import packed
 from tests.unit.probes.records import record
@@ -39,7 +40,7 @@ GOOD = record(process_exit.PROBE, exit_code=0x700)
         pytest.param(with_field(GOOD[:-8], "len", len(GOOD) - 8), id="agrees with itself, but lacks a field"),
         pytest.param(with_field(GOOD, "len", 0xFFFFFFFF), id="claims 4 GiB"),
         pytest.param(with_field(GOOD, "kind", 1), id="of no probe"),
-        pytest.param(with_field(GOOD, "flags", 1 << 23), id="unknown flag"),
+        pytest.param(with_field(GOOD, "flags", 1 << 22), id="unknown flag"),
         pytest.param(with_field(GOOD, "flags", 3 << 24), id="unknown way"),
     ],
 )
@@ -60,8 +61,16 @@ def test_good_record_is_an_event() -> None:
     assert isinstance(event, ProcessExit)
     assert (7, None) == (event.exit_code, event.signal)
     assert (5, WALL_NS + 5, 7) == (event.time_ns, event.at_ns, event.tgid)
-    assert (("truncated",), "io_uring") == (event.flags, event.via)
+    assert (("truncated",), "io_uring", False) == (event.flags, event.via, event.existing)
     assert 1 == counters.get("decode.events")
+
+
+def test_what_was_there_before_says_so() -> None:
+    """A record of what nobody saw happen is an event that says it, and no flag that casts doubt on it."""
+    event = Decoder(probes.load(), Counters(), WALL_NS)(with_field(GOOD, "flags", FLAG_EXISTING | 1))
+
+    assert event is not None
+    assert (True, ("truncated",)) == (event.existing, event.flags)
 
 
 def test_the_wall_clock_may_be_set() -> None:

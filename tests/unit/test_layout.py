@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import agent.probes
+from agent.probes import header
 from agent.probes.layout import Field
 from agent.probes.layout import Layout
 
@@ -28,6 +29,7 @@ TYPES = "".join(
     for sign, letter in (("unsigned", "u"), ("signed", "s"))
 )
 STRUCT = re.compile(r"^struct (\w+) \{\n.*?^\};$", re.MULTILINE | re.DOTALL)
+FLAG = re.compile(r"^#define FLAG_(\w+) \(1 << (\d+)\)", re.MULTILINE)
 NUMBER = re.compile(r"^#define (\w+) ([\w +*()]+?)\s*(?://.*)?$", re.MULTILINE)
 
 
@@ -101,6 +103,15 @@ def test_every_probe_is_looked_at() -> None:
     probes = {path.stem for path in EBPF.glob("*.c") if not path.stem.startswith("prelude")}
 
     assert probes == {stem for stem in probes if f"{stem}-{stem}_record" in LAYOUTS}
+
+
+def test_flags_mean_in_python_what_they_mean_in_c() -> None:
+    """Each bit that a record may carry has one name, on both sides."""
+    text = (EBPF / "prelude.c").read_text(encoding="utf-8")
+    in_c = {name.lower(): 1 << int(bit) for name, bit in FLAG.findall(text)}
+    in_python = {name: 1 << position for position, name in enumerate(header.FLAG_NAMES)}
+
+    assert in_c == in_python | {"existing": header.FLAG_EXISTING}
 
 
 SAMPLE = """\

@@ -171,6 +171,7 @@ def test_every_event_arrives_as_it_was_seen(kind: type[Event]) -> None:
         assert event.result == message.result
         assert list(event.flags) == list(message.flags)
         assert event.via == (message.via if message.HasField("via") else None)
+        assert event.existing == message.existing
         for name in ("tgid", "tid", "started_ns", "ns_tgid", "uid", "euid", "gid", "egid", "cgroup_id", "mnt_ns"):
             assert getattr(event, name) == getattr(message.actor, name)
 
