@@ -37,9 +37,9 @@ class Decoder:
         """Return the event, or None after counting why there is none."""
         try:
             event = self._decode(record)
-        except (MalformedRecord, struct.error, ValueError) as error:
+        except (MalformedRecord, struct.error, ValueError):
             self._counters.add("decode.malformed")
-            self._counters.add(f"decode.malformed.{type(error).__name__}")
+            self._counters.add(f"decode.malformed.{self._kind(record)}")
             return None
         self._counters.add("decode.events")
         return event
@@ -52,6 +52,13 @@ class Decoder:
         if probe is None:
             raise MalformedRecord(f"kind {header.kind:#x} belongs to no probe")
         return probe.to_event(probe.record.unpack(record), record, self._common(header))
+
+    def _kind(self, record: bytes) -> str:
+        """Return the kind that a malformed record says it is, `unknown` when it says none that we know."""
+        if len(record) < HEADER.size:
+            return "unknown"
+        probe = self._probes.get(HEADER.unpack(record).kind)
+        return probe.name if probe else "unknown"
 
     def _common(self, header: Any) -> dict[str, Any]:  # the named tuple of HEADER
         return {

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The edges of the process.
     "agent.config": ("agent.model", "agent.errors"),
     "agent.lock": ("agent.errors",),
+    "agent.health": ("agent.model", "agent.errors"),
     "agent.recording": ("agent.model", "agent.errors"),
     "agent.terminal": (),
     # Whoever puts the parts together.

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from agent.commands import _shown
 from agent.commands._tally import Tally
+from agent.commands._views import in_part
 from agent.commands._views import lost
 from agent.model import Host
 from agent.terminal import cut
@@ -33,7 +34,7 @@ from agent.terminal import escape
 KEPT_FINDINGS = 200  # more than any screen shows
 KEPT_LINES = 200
 SHOWN_LINES = 3
-SEEN_LINES = 2
+COUNT_LINES = 2
 _STYLES = {"CRITICAL": "bold white on red", "HIGH": "bold red", "MEDIUM": "yellow", "LOW": "cyan"}
 _CLOCK_COLUMNS = 8
 _SEVERITY_COLUMN = 10
@@ -116,13 +117,18 @@ class LiveView:
         line.append(f"{tally.attached} of {self._probes} probes", style="green" if whole else "bold yellow")
         line.append(f"   {tally.events_per_s:,.0f} events/s   {len(self._findings):,} findings")
         line.append(f"   agent {tally.resident_bytes / _MIB:.0f} MB")
-        losses = f"lost: {lost(tally.losses)}"
+        losses = f"lost: {lost(tally)}"
         if not tally.losses:
             line.append(f"   {losses}", style="green")
         line.truncate(columns, overflow="ellipsis")
-        alarm = [Text(cut(losses, columns), style="bold red")] if tally.losses else []
-        seen = "   ".join(f"{kind} {count:,}".replace(" ", "\N{NO-BREAK SPACE}") for kind, count in tally.seen.items())
-        wrapped = textwrap.wrap(f"seen: {seen or 'nothing yet'}", columns, max_lines=SEEN_LINES, placeholder=" …")
+        alarm = [Text(one, style="bold red") for one in _wrapped(escape(losses), columns)] if tally.losses else []
+        partly = in_part(tally)
+        if partly:
+            alarm += [Text(one, style="yellow") for one in _wrapped(escape(f"in part: {partly}"), columns)]
+        seen = "   ".join(
+            f"{escape(kind)} {count:,}".replace(" ", "\N{NO-BREAK SPACE}") for kind, count in tally.seen.items()
+        )
+        wrapped = _wrapped(f"seen: {seen or 'nothing yet'}", columns)
         return [line, *alarm, *(Text(one, style="dim") for one in wrapped)]
 
     def _body(self, columns: int, room: int) -> list[Text]:
@@ -141,6 +147,11 @@ class LiveView:
     def _block(self, shown: _shown.ShownFinding, columns: int) -> list[Text]:
         first, *rest = _shown.finding_block(shown, columns)
         return [_styled(shown, first), *map(Text, rest)]
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    """Return counts in words on a few lines."""
+    return textwrap.wrap(text, columns, max_lines=COUNT_LINES, placeholder=" …")
 
 
 def _styled(shown: _shown.ShownFinding, line: str) -> Text:

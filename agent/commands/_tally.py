@@ -6,6 +6,8 @@ import fnmatch
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from agent.commands._kinds import Kind
+from agent.commands._kinds import by_kind
 from vedette.v1 import query_pb2
 
 _NS_PER_S = 1_000_000_000
@@ -20,6 +22,9 @@ _LOSSES = {
 }
 """Stages in order of the flow, each with the counters that are losses there."""
 
+KINDS_OF_STAGE = {"ring full": "failed", "unreadable": "malformed"}
+"""Stages whose losses are counted by kind as well, each with the field of Kind."""
+
 
 class Tally(NamedTuple):
     """The agent of this host in numbers."""
@@ -30,6 +35,8 @@ class Tally(NamedTuple):
     """Records by kind since the agent started."""
     losses: dict[str, int]
     """By stage, and only stages that lost something."""
+    kinds: dict[str, Kind]
+    """Those of which records were lost, cut or could not be read."""
     resident_bytes: int
     connected: bool
 
@@ -46,6 +53,7 @@ def tally(status: query_pb2.Status, before: query_pb2.Status | None, host_id: st
         events_per_s=_rate(status, before),
         seen=_seen(agent.counters),
         losses=losses,
+        kinds={name: kind for name, kind in by_kind(agent.counters).items() if _hurt(kind)},
         resident_bytes=agent.resident_bytes,
         connected=agent.connected,
     )
@@ -57,9 +65,12 @@ def _rate(status: query_pb2.Status, before: query_pb2.Status | None) -> float:
     return (status.events - before.events) * _NS_PER_S / (status.at_ns - before.at_ns)
 
 
+def _hurt(kind: Kind) -> int:
+    return kind.failed + kind.malformed + kind.truncated + kind.read_error
+
+
 def _seen(counters: Mapping[str, int]) -> dict[str, int]:
-    named = ((name.split("."), total) for name, total in counters.items())
-    seen = {parts[1]: total for parts, total in named if (parts[0], parts[-1]) == ("sensor", "submitted") and total}
+    seen = {name: kind.submitted for name, kind in by_kind(counters).items() if kind.submitted}
     return dict(sorted(seen.items(), key=lambda item: -item[1]))
 
 

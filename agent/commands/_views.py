@@ -12,6 +12,7 @@ from typing import Protocol
 import click
 
 from agent.commands import _shown
+from agent.commands._tally import KINDS_OF_STAGE
 from agent.commands._tally import Tally
 from agent.terminal import escape
 from agent.terminal import json_line
@@ -57,7 +58,7 @@ class Lines:
         """Say when losses grew."""
         if tally.losses != self._losses:
             self._losses = tally.losses
-            self.said("lost: " + lost(tally.losses))
+            self.said("lost: " + lost(tally))
 
     def refresh(self) -> None:
         """Do nothing: each line was written when it came."""
@@ -66,6 +67,27 @@ class Lines:
         """Do nothing: the terminal was not changed."""
 
 
-def lost(losses: dict[str, int]) -> str:
-    """Return losses by stage in words."""
-    return ", ".join(f"{amount:,} {stage}" for stage, amount in losses.items()) or "nothing"
+def lost(tally: Tally) -> str:
+    """Return losses by stage in words, with the kinds of which it was where that is known."""
+    return ", ".join(f"{amount:,} {stage}{_of(stage, tally)}" for stage, amount in tally.losses.items()) or "nothing"
+
+
+def in_part(tally: Tally) -> str:
+    """Return the kinds of which records were cut or could not be read in full, in words; empty when none were."""
+    counts = [
+        (f"{name} {amount:,} {what}", amount)
+        for name, kind in tally.kinds.items()
+        for what, amount in (("truncated", kind.truncated), ("read errors", kind.read_error))
+        if amount
+    ]
+    return ", ".join(words for words, _ in sorted(counts, key=lambda count: -count[1]))
+
+
+def _of(stage: str, tally: Tally) -> str:
+    """Return the kinds of a stage's loss, in brackets, those that lost most first."""
+    field = KINDS_OF_STAGE.get(stage)
+    if field is None:
+        return ""
+    amounts = {name: getattr(kind, field) for name, kind in tally.kinds.items()}
+    most_first = sorted(((amount, name) for name, amount in amounts.items() if amount), reverse=True)
+    return f" ({', '.join(f'{name} {amount:,}' for amount, name in most_first)})" if most_first else ""

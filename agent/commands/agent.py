@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 import msgspec
-import psutil
 
 from agent import config as configuration
 from agent import findings
+from agent import health
 from agent import intel
 from agent import probes
 from agent.canary import Canaries
 from agent.classify import Classifier
 from agent.commands import _names
 from agent.commands import _process
+from agent.commands._reports import Reports
 from agent.config import Config
 from agent.counters import Counters
 from agent.decode import Decoder
@@ -155,22 +154,23 @@ class _Agent:
             delivery.start()
             decoder = Decoder(wanted, counters, boot_at_ns())
             canaries = Canaries(delivery, source.let_go, counters)
-            health = _Health(
+            reports = Reports(
                 totals=lambda: source.counters() | _held(enricher),
                 probes=lambda: heeding(statuses, canaries.trouble()),
-                delivery=delivery,
                 counters=counters,
-                interval_s=settings.health_interval_s,
+                file=health.beside(settings.lock_file),
+                boot_id=self._host.boot_id,
             )
+            closing.callback(reports.close)
             stages = Stages(source, decoder, enricher, self._classifier(), canaries)
 
             def over() -> bool:
                 decoder.wall_offset_ns = boot_at_ns()
-                health.maybe_report()
+                reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
             Pipeline(stages, counters).run(over)
-            health.report()
+            reports.report(delivery)
         _log.info("stopped; nothing is attached any more")
 
     def _spool(self) -> Spool:
@@ -199,41 +199,6 @@ class _Agent:
             sensitivity=self._settings.findings.sensitivity,
             counters=self._counters,
         )
-
-
-class _Health:
-    """Counters and memory, reported at an interval."""
-
-    def __init__(
-        self,
-        *,
-        totals: Callable[[], dict[str, int]],
-        probes: Callable[[], tuple[ProbeStatus, ...]],
-        delivery: Delivery,
-        counters: Counters,
-        interval_s: int,
-    ) -> None:
-        """`totals` says the numbers that are kept elsewhere, by the kernel and by the tables; `probes` how they are."""
-        self._totals = totals
-        self._probes = probes
-        self._delivery = delivery
-        self._counters = counters
-        self._interval_s = interval_s
-        self._due_s = 0.0
-        self._process = psutil.Process()
-
-    def maybe_report(self) -> None:
-        """Report if it is time."""
-        now_s = time.monotonic()
-        if now_s >= self._due_s:
-            self._due_s = now_s + self._interval_s
-            self.report()
-
-    def report(self) -> None:
-        """Report now."""
-        for name, total in self._totals().items():
-            self._counters.set(name, total)
-        self._delivery.health(self._counters.snapshot(), self._process.memory_info().rss, self._probes())
 
 
 def _closed(source: Source, stop: _process.Stop) -> bool:

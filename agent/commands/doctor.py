@@ -8,10 +8,15 @@ import click
 import msgspec
 
 from agent import findings
+from agent import health
 from agent import probes
 from agent.commands import _checks
+from agent.commands import _running
 from agent.commands._checks import Check
+from agent.config import Config
+from agent.enrich import this_host
 from agent.errors import HostUnsupported
+from agent.health import Health
 from agent.model import ProbeStatus
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf.source import EbpfSource
@@ -29,8 +34,9 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     """Say what works on this host, what does not, and what to do about it.
 
     Each probe is really attached once, and detached again, also while an agent
-    runs. Exit status 0 when all of it works, 1 when something is missing, 2 when
-    that cannot be told without root.
+    runs; what that agent has counted, losses among it, is shown kind by kind. Exit
+    status 0 when all of it works, 1 when something is missing, 2 when that cannot
+    be told without root.
 
     \b
     Example:
@@ -38,8 +44,9 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
       sudo vedette doctor --json | jq .advice
     """
     checks = {name: ask() for name, ask in _checks.QUESTIONS.items()}
+    checks["agent"], said = _running.ask(health.beside(Config().lock_file), this_host().boot_id)
     is_root = bool(checks["root"].ok)
-    report = examined(checks, _attached_once() if is_root else ())
+    report = examined(checks, _attached_once() if is_root else (), said)
     click.echo(json_line(document(report)) if as_json else text(report))
     if not is_root:
         return CANNOT_TELL
@@ -65,6 +72,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[ProbeReport, ...]
     blind_findings: tuple[str, ...]
     advice: tuple[str, ...]
+    health: Health | None = None
+    """What the agent that runs here said last."""
 
     @property
     def healthy(self) -> bool:
@@ -73,16 +82,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return attached and all(check.ok is not False for check in self.checks.values())
 
 
-def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...]) -> Report:
-    """Return the report; without `statuses` nothing is known of the probes."""
+def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...], said: Health | None = None) -> Report:
+    """Return the report; without `statuses` nothing is known of the probes.  `said`: by a running agent."""
     found = {status.name: status for status in statuses}
     listed = tuple(_probe(probe, found.get(probe.name)) for probe in probes.load())
     missing = {probe.name for probe in listed if probe.status == "unavailable"}
     advice = [f"{name}: {check.advice}" for name, check in checks.items() if check.advice]
     if missing:
         advice.append(f"probes {', '.join(sorted(missing))}: the reason beside each says what the kernel refused")
+    if said and _running.lost(said):
+        advice.append("agent: a ring had no room: raise [sensor] lifecycle_ring_mib or activity_ring_mib")
     blind = findings.blind(findings.load(), missing)
-    return Report(checks=checks, probes=listed, blind_findings=blind, advice=tuple(advice))
+    return Report(checks=checks, probes=listed, blind_findings=blind, advice=tuple(advice), health=said)
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -99,6 +110,7 @@ def text(report: Report) -> str:
     for probe in report.probes:
         lines.append(f"{probe.name:<{columns}} {probe.status:<12} {probe.reason or f'by {probe.lane}'}")
         lines += [f"{'':<{columns + 13}} unseen: {probe.unseen}"] if probe.unseen else []
+    lines += ["", *_running.lines(report.health)] if report.health else []
     lines += ["", "Findings that go blind:", *(f"  {name}" for name in report.blind_findings or ("none",))]
     lines += ["", "What to do:", *(f"  {sentence}" for sentence in report.advice or ("nothing",))]
     return "\n".join(escape(line) for line in lines)

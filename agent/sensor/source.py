@@ -24,7 +24,7 @@ class Source(Protocol):
         """Make a canary: its records come by every way that records take.  False when that is not possible here."""
 
     def counters(self) -> dict[str, int]:
-        """Return totals since open, per probe.
+        """Return totals since open: `reader.records`, and per probe what the kernel counted.
 
         `sensor.<name>.submitted`, `.repeated` (left out, nothing new), `.failed` (lost), `.truncated`, `.read_error`.
         """

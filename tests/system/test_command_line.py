@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from agent import findings
+from agent import health
 from agent import probes
+from agent.config import Config
 from collector import query
 from tests.system.running import WAIT_S
 from tests.system.running import Found
@@ -25,6 +27,7 @@ from tests.system.running import wait_for
 
 PROBES = [probe.name for probe in probes.load()]
 FINDINGS = [finding.name for finding in findings.load()]
+HEALTH = health.beside(Config().lock_file)
 UNMAPPED = ("unshare", "--user")  # a user namespace without a mapping: not root, and yet able to read the files
 NO_BCC = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /usr/lib/python3/dist-packages && exec "$@"', "sh")
 NO_BTF = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh")
@@ -37,6 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     running.ready()
     yield running
     assert 0 == running.stop(), running.said
+    assert not HEALTH.exists()
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +114,17 @@ def test_nothing_found_is_said(run: Run) -> None:
 
 
 def test_doctor_works_beside_a_running_agent(run: Run) -> None:
-    """The doctor attaches every probe once more, says so, and leaves the agent's alone."""
-    held = programs_of(run.child("agent").pid)
+    """The doctor attaches every probe once more, says so, leaves the agent's alone, and says what that has counted."""
+    agent = run.child("agent")
+    held = programs_of(agent.pid)
+    wait_for(HEALTH.exists)
 
     done = vedette("doctor", "--json")
 
     report = json.loads(done.stdout)
+    assert (agent.pid, True) == (report["health"]["pid"], report["agent"]["ok"])
+    assert {f"sensor.{name}.failed" for name in PROBES} < set(report["health"]["counters"])
+    assert PROBES == [probe["name"] for probe in report["health"]["probes"]]
     assert 0 == done.returncode, report
     assert PROBES == [probe["name"] for probe in report["probes"]]
     assert {"attached"} == {probe["status"] for probe in report["probes"]}

@@ -414,7 +414,7 @@ def who(event: dict[str, Any]) -> tuple[int, int]:
 
 def lost(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     """Return the counters that moved, and by how much, other than those that count work."""
-    work: tuple[str, ...] = ("deliver.", "enrich.", "classify.", "decode.events")
+    work: tuple[str, ...] = ("deliver.", "enrich.", "classify.", "canary.", "reader.", "decode.events")
     moved = {name: total - before.get(name, 0) for name, total in after.items() if total != before.get(name, 0)}
     packets = sum(count for name, count in moved.items() if name.startswith("sensor.dns_"))
     if moved.get("decode.malformed", 0) <= packets:  # somebody else on this host may send what is no DNS message

@@ -31,25 +31,25 @@ GOOD = record(process_exit.PROBE, exit_code=0x700)
 
 
 @pytest.mark.parametrize(
-    "raw",
+    ("raw", "kind"),
     [
-        pytest.param(b"", id="empty"),
-        pytest.param(GOOD[:40], id="half a header"),
-        pytest.param(GOOD[:-1], id="a byte short"),
-        pytest.param(GOOD + b"\0", id="a byte long"),
-        pytest.param(with_field(GOOD[:-8], "len", len(GOOD) - 8), id="agrees with itself, but lacks a field"),
-        pytest.param(with_field(GOOD, "len", 0xFFFFFFFF), id="claims 4 GiB"),
-        pytest.param(with_field(GOOD, "kind", 1), id="of no probe"),
-        pytest.param(with_field(GOOD, "flags", 1 << 22), id="unknown flag"),
-        pytest.param(with_field(GOOD, "flags", 3 << 24), id="unknown way"),
+        pytest.param(b"", "unknown", id="empty"),
+        pytest.param(GOOD[:40], "unknown", id="half a header"),
+        pytest.param(GOOD[:-1], "process_exit", id="a byte short"),
+        pytest.param(GOOD + b"\0", "process_exit", id="a byte long"),
+        pytest.param(with_field(GOOD[:-8], "len", len(GOOD) - 8), "process_exit", id="agrees, but lacks a field"),
+        pytest.param(with_field(GOOD, "len", 0xFFFFFFFF), "process_exit", id="claims 4 GiB"),
+        pytest.param(with_field(GOOD, "kind", 1), "unknown", id="of no probe"),
+        pytest.param(with_field(GOOD, "flags", 1 << 22), "process_exit", id="unknown flag"),
+        pytest.param(with_field(GOOD, "flags", 3 << 24), "process_exit", id="unknown way"),
     ],
 )
-def test_bad_record_is_counted(raw: bytes) -> None:
-    """A record that does not fit is counted as malformed and nothing else happens."""
+def test_bad_record_is_counted(raw: bytes, kind: str) -> None:
+    """A record that does not fit is counted as malformed, by the kind that it claims, and nothing else happens."""
     counters = Counters()
 
     assert Decoder(probes.load(), counters, WALL_NS)(raw) is None
-    assert (1, 0) == (counters.get("decode.malformed"), counters.get("decode.events"))
+    assert {"decode.malformed": 1, f"decode.malformed.{kind}": 1} == counters.snapshot()
 
 
 def test_good_record_is_an_event() -> None:

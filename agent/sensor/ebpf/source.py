@@ -67,6 +67,7 @@ class EbpfSource:
         self._queued_bytes = 0
         self._changed = threading.Condition()
         self._totals: dict[str, int] = {}
+        self._read_records = 0
         self._has_canary = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
@@ -109,10 +110,10 @@ class EbpfSource:
         return True
 
     def counters(self) -> dict[str, int]:
-        """Return the kernel's loss counters, by probe."""
+        """Return the kernel's loss counters, by probe, and how many records were read."""
         if not self._maps:
             return self._totals
-        totals: dict[str, int] = {}
+        totals = {"reader.records": self._read_records}
         for name, slot in self._slots.items():
             values = ring.read_u64s(self._library, self._maps["losses"], slot, len(_LOSSES))
             totals.update({f"sensor.{name}.{what}": value for what, value in zip(_LOSSES, values, strict=True)})
@@ -190,6 +191,7 @@ class EbpfSource:
         if not records:
             return
         with self._changed:
+            self._read_records += len(records)
             self._queue += records
             self._queued_bytes += sum(map(len, records))
             self._changed.notify_all()

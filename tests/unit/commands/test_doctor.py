@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent import findings
+from agent import health
 from agent import probes
 from agent.commands import _checks
+from agent.commands import _running
 from agent.commands import doctor
 from agent.commands._checks import Check
 from agent.errors import HostUnsupported
+from agent.health import Health
 from agent.model import ProbeStatus
 from agent.terminal import json_line
 
 PROBES = [probe.name for probe in probes.load()]
 FINE = {"root": Check(ok=True, detail="uid 0"), "cgroup2": Check(ok=None, detail="not mounted")}
+
+SAID = Health(
+    pid=4711,
+    agent_version="0.1.0",
+    boot_id="b",
+    time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+    resident_bytes=40 << 20,
+    probes=(),
+    counters={
+        "decode.events": 1195,
+        "decode.malformed": 2,
+        "decode.malformed.dns_query": 2,
+        "reader.records": 1197,
+        "sensor.mount.failed": 3,
+        "sensor.mount.repeated": 5,
+        "sensor.mount.submitted": 1200,
+        "sensor.ptrace.submitted": 0,
+    },
+)
 
 
 def statuses(*unavailable: str) -> tuple[ProbeStatus, ...]:
@@ -71,10 +97,50 @@ def test_the_report_reads_the_same_for_programs_and_people() -> None:
     document = json.loads(json_line(doctor.document(report)))
     text = doctor.text(report)
 
-    assert {"root", "cgroup2", "probes", "blind_findings", "advice"} == set(document)
+    assert {"root", "cgroup2", "probes", "blind_findings", "advice", "health"} == set(document)
     assert {"name", "status", "lane", "reason"} <= set(document["probes"][0])
     assert "process_exec unavailable EPERM\\x1b" in [" ".join(line.split()) for line in text.splitlines()]
     assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_what_an_agent_counted_is_shown_kind_by_kind() -> None:
+    """Who looks at three in the morning sees what was lost, of what, and what to do; and nothing of what is quiet."""
+    report = doctor.examined(FINE, statuses(), SAID)
+
+    text = doctor.text(report)
+    rows = [line.split() for line in text.splitlines()]
+
+    assert ["mount", "1,200", "3", "-", "-", "5", "-"] in rows
+    assert ["dns_query", "-", "-", "-", "-", "-", "2"] in rows
+    assert "ptrace" not in text.partition("counted")[2]
+    assert "1,197 records read, 1,195 events decoded, 2 unreadable" in text
+    assert "and nothing of 1 more" in text
+    assert all(len(line) <= 100 for line in text.partition("counted")[2].splitlines())
+    assert ["agent: a ring had no room: raise [sensor] lifecycle_ring_mib or activity_ring_mib"] == list(report.advice)
+    assert 3 == json.loads(json_line(doctor.document(report)))["health"]["counters"]["sensor.mount.failed"]
+
+
+def test_how_old_that_is_is_said(tmp_path: Path) -> None:
+    """An agent that hangs or was killed does not look well; none at all is no fault, nor is one before the boot."""
+    file = tmp_path / "health.json"
+    assert ("none runs here", None) == (_running.ask(file, "b")[0].detail, _running.ask(file, "b")[1])
+
+    health.write(file, SAID)
+    check, said = _running.ask(file, "b")
+    assert (True, SAID) == (check.ok, said)
+
+    health.write(file, msgspec.structs.replace(SAID, time_ns=SAID.time_ns - 60_000_000_000))
+    check, said = _running.ask(file, "b")
+    assert (False, SAID.counters) == (check.ok, said and said.counters)
+    assert re.fullmatch(r"pid 4711 said \d+ s ago how it is", check.detail)
+    assert not doctor.examined({"agent": check}, statuses(), said).healthy
+
+    check, said = _running.ask(file, "another")
+    assert (None, None) == (check.ok, said)
+    file.write_text("{}")
+    check, said = _running.ask(file, "b")
+    assert (None, None) == (check.ok, said)
+    assert "is not what an agent says" in check.detail
 
 
 def test_what_is_missing_is_split_into_fact_and_advice(monkeypatch: pytest.MonkeyPatch) -> None:

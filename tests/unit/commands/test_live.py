@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from agent.commands._kinds import Kind
 from agent.commands._live import LiveView
 from agent.commands._tally import Tally
 from agent.model import Host
@@ -19,6 +20,7 @@ TALLY = Tally(
     events_per_s=1234.4,
     seen={"file_open": 12_000, "process_exec": 70},
     losses={},
+    kinds={},
     resident_bytes=41 * 1024 * 1024,
     connected=True,
 )
@@ -75,10 +77,23 @@ def test_an_agent_that_is_not_there_is_seen(view: LiveView) -> None:
 
 
 def test_losses_are_on_the_screen(view: LiveView) -> None:
-    """A loss is a number with the stage at which it was."""
-    view.stands(TALLY._replace(losses={"ring full": 1200, "spool full": 3}))
+    """A loss is a number with the stage at which it was, and the kinds, those that lost most first."""
+    kinds = {"mount": Kind(failed=100, malformed=2), "process_exec": Kind(failed=1100, truncated=7, read_error=8)}
+    view.stands(TALLY._replace(losses={"ring full": 1200, "spool full": 3, "unreadable": 2}, kinds=kinds))
 
-    assert "lost: 1,200 ring full, 3 spool full" == screen(view)[2]
+    rows = [row.rstrip() for row in screen(view)[2:5]]
+
+    assert "lost: 1,200 ring full (process_exec 1,100, mount 100), 3 spool full, 2" == rows[0]
+    assert "unreadable (mount 2)" == rows[1]
+    assert "in part: process_exec 8 read errors, process_exec 7 truncated" == rows[2]
+
+
+def test_a_kind_that_is_named_by_somebody_else_cannot_act(view: LiveView) -> None:
+    """What an agent calls its counters reaches the terminal escaped."""
+    named = "x\x1b[2J"
+    view.stands(TALLY._replace(losses={"ring full": 1}, kinds={named: Kind(failed=1, truncated=1)}, seen={named: 1}))
+
+    assert "\x1b" not in "".join(screen(view))
 
 
 def test_the_newest_finding_stands_on_top(view: LiveView) -> None:

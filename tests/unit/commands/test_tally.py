@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.commands._kinds import Kind
 from agent.commands._tally import tally
 from vedette.v1 import query_pb2
 
@@ -57,10 +58,21 @@ def test_a_loss_at_any_stage_is_shown(counter: str, stage: str) -> None:
 
 
 def test_a_record_that_is_unreadable_counts_once() -> None:
-    """The reasons beside a total are not added to it."""
-    losses = tally(status(**{"decode.malformed": 3, "decode.malformed.MalformedRecord": 3}), None, "here").losses
+    """The kinds beside a total are not added to it."""
+    losses = tally(status(**{"decode.malformed": 3, "decode.malformed.dns_query": 3}), None, "here").losses
 
     assert {"unreadable": 3} == losses
+
+
+def test_what_was_lost_or_cut_is_known_by_kind() -> None:
+    """Kinds of which nothing was lost, cut or unreadable are left out, however many there were."""
+    kinds = tally(status(**{"sensor.mount.failed": 2, "decode.malformed.dns_query": 3}), None, "here").kinds
+
+    assert {
+        "dns_query": Kind(malformed=3),
+        "mount": Kind(failed=2),
+        "process_exec": Kind(submitted=80, truncated=9),
+    } == kinds
 
 
 def test_findings_that_were_not_shown_are_a_loss() -> None:

@@ -1,0 +1,65 @@
+"""What `vedette doctor` knows of an agent that runs: read from the file that it keeps beside its lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent import health
+from agent.commands._checks import Check
+from agent.commands._kinds import by_kind
+from agent.errors import StateError
+from agent.health import Health
+
+STALE_S = 15.0  # five reports: a host so busy that it takes longer is not watched well, either
+_HEADINGS = ("kind", "submitted", "failed", "truncated", "read errors", "repeated", "unreadable")
+_COLUMNS = (18, 13, 11, 11, 11, 13, 11)  # a billion of the two that grow; 88 together
+
+
+def ask(path: Path, boot_id: str) -> tuple[Check, Health | None]:
+    """Return whether an agent watches this host, and what it said last."""
+    try:
+        said = health.read(path)
+    except StateError as exc:
+        return Check(ok=None, detail=str(exc)), None
+    if said is None:
+        return Check(ok=None, detail="none runs here"), None
+    age_s = said.age_s(boot_id)
+    if age_s is None:
+        return Check(ok=None, detail="none has run since this host was started"), None
+    detail = f"pid {said.pid} said {age_s:,.0f} s ago how it is"
+    if age_s <= STALE_S:
+        return Check(ok=True, detail=detail), said
+    return Check(ok=False, detail=detail, advice="it was killed, or it hangs: see its log, and start it again"), said
+
+
+def lines(said: Health) -> Iterator[str]:
+    """Yield what the agent counted, for people."""
+    kinds = by_kind(said.counters)
+    yield f"What the agent (pid {said.pid}) counted since it was started:"
+    yield _row(_HEADINGS)
+    for name, kind in kinds.items():
+        if any(kind):
+            yield _row((name, *(f"{total:,}" if total else "-" for total in kind)))
+    quiet = [name for name, kind in kinds.items() if not any(kind)]
+    if quiet:
+        yield f"  and nothing of {len(quiet)} more"
+    yield "  " + ", ".join(
+        f"{said.counters.get(name, 0):,} {what}"
+        for name, what in (
+            ("reader.records", "records read"),
+            ("decode.events", "events decoded"),
+            ("decode.malformed", "unreadable"),
+        )
+    )
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    first, *others = cells
+    aligned = (f"{cell:>{columns}}" for cell, columns in zip(others, _COLUMNS[1:], strict=True))
+    return f"  {first:<{_COLUMNS[0]}}" + "".join(aligned)
+
+
+def lost(said: Health) -> bool:
+    """Return whether a ring of this agent had no room for a record."""
+    return any(kind.failed for kind in by_kind(said.counters).values())
