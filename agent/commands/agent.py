@@ -187,6 +187,7 @@ class _Agent:
             python=str(sensor.python) if sensor.python else None,
             probes=wanted,
             own_tgids=sensor.own_tgids,
+            existing=True,
             lifecycle_bytes=sensor.lifecycle_ring_mib << 20,
             activity_bytes=sensor.activity_ring_mib << 20,
         )

@@ -27,6 +27,7 @@ RECORD = Layout(
 )
 _CALLS = ("mount", "umount", "move_mount", "fsopen")  # CALL_* in ebpf/mount.c
 _SOURCE, _TARGET, _TYPE = 1, 2, 4  # KNOWN_*
+KNOWN_ALL = _SOURCE | _TARGET | _TYPE
 
 
 def to_event(fields: Any, _record: bytes, common: dict[str, Any]) -> Mount:

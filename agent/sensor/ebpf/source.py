@@ -27,6 +27,7 @@ from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
+from agent.sensor.existing.scan import Scan
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
 ACTIVITY_BYTES = 1 << 20  # 728 of the longest record (file_open, 1.4 KiB)
@@ -49,6 +50,8 @@ class Options:
     probes: tuple[Probe, ...] = field(default_factory=declarations.load)
     own_tgids: tuple[int, ...] = ()
     """Processes that belong to us and are left out; this one always is."""
+    existing: bool = False
+    """Whether to tell first what was there already."""
     lifecycle_bytes: int = LIFECYCLE_BYTES
     activity_bytes: int = ACTIVITY_BYTES
 
@@ -68,6 +71,8 @@ class EbpfSource:
         self._changed = threading.Condition()
         self._totals: dict[str, int] = {}
         self._read_records = 0
+        self._existing: Scan | None = None
+        self._existing_totals: dict[str, int] = {}
         self._has_canary = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
@@ -75,6 +80,8 @@ class EbpfSource:
     def open(self) -> tuple[ProbeStatus, ...]:
         """Load, attach and begin to read.  Raises HostUnsupported when nothing can be loaded."""
         requirements.require_root()
+        if self._options.existing:
+            self._existing = Scan()
         self._library = ring.load_library()
         python = child.interpreter_with_bcc(self._options.python)
         page = os.sysconf("SC_PAGE_SIZE")
@@ -83,17 +90,24 @@ class EbpfSource:
         self._fds = loaded.fds
         self._slots = loaded.answer["slots"]
         self._maps = {name: loaded.fds[index] for name, index in loaded.answer["maps"].items()}
-        for tgid in {os.getpid(), *self._options.own_tgids}:
+        own_tgids = {os.getpid(), *self._options.own_tgids}
+        if self._existing is not None and self._existing.tgid is not None:
+            own_tgids.add(self._existing.tgid)
+        for tgid in own_tgids:
             ring.put_key(self._library, self._maps["own_tgids"], tgid)
         self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
         self._thread.start()
         statuses = tuple(ProbeStatus(**status) for status in loaded.answer["probes"])
         self._has_canary = any(status.name == canary.PROBE and status.attached for status in statuses)
+        if self._existing is not None:
+            self._existing.ask({probe.name for probe in self._options.probes}, own_tgids)
         return statuses
 
     def poll(self, timeout_s: float) -> list[bytes]:
-        """Return the records that are ready, oldest first."""
+        """Return the records that are ready, oldest first, and before all others what was there already."""
+        if self._existing is not None:
+            return self._poll_existing(self._existing, timeout_s)
         with self._changed:
             if not self._queue:
                 self._changed.wait(timeout_s)
@@ -101,6 +115,16 @@ class EbpfSource:
             self._queued_bytes -= sum(map(len, records))
             self._changed.notify_all()
         return records
+
+    def _poll_existing(self, existing: Scan, timeout_s: float) -> list[bytes]:
+        if not existing.is_over(timeout_s):
+            return []
+        self._existing_totals = existing.counters()
+        records = existing.records(POLL_RECORDS)
+        if records:
+            return records
+        self._existing = None
+        return self.poll(0.0)
 
     def let_go(self, token: int) -> bool:
         """Let a canary go, whose records come through every ring; False when nothing listens for it."""
@@ -110,10 +134,10 @@ class EbpfSource:
         return True
 
     def counters(self) -> dict[str, int]:
-        """Return the kernel's loss counters, by probe, and how many records were read."""
+        """Return the kernel's loss counters, by probe, how many records were read, and what was there already."""
         if not self._maps:
-            return self._totals
-        totals = {"reader.records": self._read_records}
+            return self._totals | self._existing_totals
+        totals = self._existing_totals | {"reader.records": self._read_records}
         for name, slot in self._slots.items():
             values = ring.read_u64s(self._library, self._maps["losses"], slot, len(_LOSSES))
             totals.update({f"sensor.{name}.{what}": value for what, value in zip(_LOSSES, values, strict=True)})
@@ -121,6 +145,8 @@ class EbpfSource:
 
     def close(self) -> None:
         """Detach everything, and read what it had reported: `poll` gives that out, and the counters are final."""
+        if self._existing is not None:
+            self._existing.close()
         if not self._maps:
             return
         maps = set(self._maps.values())
