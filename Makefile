@@ -25,6 +25,7 @@ test: setup ## every tier that can run here: unit, kernel, system, packaging
 bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), the collector's rate
 	@$(SUDO) $(BIN)/python bench/agent.py
 	@$(SUDO) $(BIN)/python bench/sensor.py
+	@$(SUDO) $(BIN)/python -P bench/hooks.py
 	@$(BIN)/python bench/ingest.py
 
 soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * One operation in a loop: storm OPERATION COUNT [ARGUMENT], prints nanoseconds per operation.
- * Built and run by bench/sensor.py.
+ * Built and run by bench/sensor.py and bench/hooks.py.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -55,6 +56,15 @@ static void connect_refused(int port)
 	close(fd);
 }
 
+/* A datagram socket only notes the address: nothing is sent. */
+static void udp_connect(int fd, int port)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)))
+		fail("connect");
+}
+
 int main(int argc, char **argv)
 {
 	const char *operation = argc > 2 ? argv[1] : "";
@@ -63,6 +73,8 @@ int main(int argc, char **argv)
 	struct timespec began, ended;
 	char byte;
 	int zero = open("/dev/zero", O_RDONLY);
+	int udp = socket(AF_INET, SOCK_DGRAM, 0), sender = socket(AF_INET, SOCK_DGRAM, 0);
+	udp_connect(sender, 9);
 	clock_gettime(CLOCK_MONOTONIC, &began);
 	for (long i = 0; i < count; i++) {
 		if (!strcmp(operation, "getppid"))
@@ -77,6 +89,12 @@ int main(int argc, char **argv)
 			start();
 		else if (!strcmp(operation, "connect"))
 			connect_refused(1);
+		else if (!strcmp(operation, "name"))
+			prctl(PR_SET_NAME, "storm");
+		else if (!strcmp(operation, "udp-connect"))
+			udp_connect(udp, 9);
+		else if (!strcmp(operation, "udp-send"))
+			send(sender, &byte, 1, 0); /* every second one only says that nobody listens */
 		else
 			fail("usage: storm OPERATION COUNT [ARGUMENT]");
 	}

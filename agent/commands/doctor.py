@@ -11,14 +11,15 @@ from agent import findings
 from agent import health
 from agent import probes
 from agent.commands import _checks
+from agent.commands import _lanes
 from agent.commands import _running
 from agent.commands._checks import Check
+from agent.commands._lanes import ProbeReport
 from agent.config import Config
 from agent.enrich import this_host
 from agent.errors import HostUnsupported
 from agent.health import Health
 from agent.model import ProbeStatus
-from agent.probes.declaration import Probe
 from agent.sensor.ebpf.source import EbpfSource
 from agent.terminal import escape
 from agent.terminal import json_line
@@ -53,18 +54,6 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     return 0 if report.healthy else SOMETHING_MISSING
 
 
-class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one probe."""
-
-    name: str
-    status: str
-    """`attached`, `unavailable`, or `unknown` when nothing was tried."""
-    lane: str | None = None
-    reason: str | None = None
-    unseen: str | None = None
-    """What the probe does not see by this lane."""
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that was found out."""
 
@@ -85,7 +74,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...], said: Health | None = None) -> Report:
     """Return the report; without `statuses` nothing is known of the probes.  `said`: by a running agent."""
     found = {status.name: status for status in statuses}
-    listed = tuple(_probe(probe, found.get(probe.name)) for probe in probes.load())
+    listed = tuple(_lanes.report(probe, found.get(probe.name)) for probe in probes.load())
     missing = {probe.name for probe in listed if probe.status == "unavailable"}
     advice = [f"{name}: {check.advice}" for name, check in checks.items() if check.advice]
     if missing:
@@ -105,24 +94,11 @@ def document(report: Report) -> dict[str, Any]:
 def text(report: Report) -> str:
     """Return the report for people."""
     lines = [f"{name:<14} {_MARKS[check.ok]:<12} {check.detail}" for name, check in report.checks.items()]
-    lines.append("")
-    columns = max((len(probe.name) for probe in report.probes), default=0)
-    for probe in report.probes:
-        lines.append(f"{probe.name:<{columns}} {probe.status:<12} {probe.reason or f'by {probe.lane}'}")
-        lines += [f"{'':<{columns + 13}} unseen: {probe.unseen}"] if probe.unseen else []
+    lines += ["", *_lanes.lines(report.probes)]
     lines += ["", *_running.lines(report.health)] if report.health else []
     lines += ["", "Findings that go blind:", *(f"  {name}" for name in report.blind_findings or ("none",))]
     lines += ["", "What to do:", *(f"  {sentence}" for sentence in report.advice or ("nothing",))]
     return "\n".join(escape(line) for line in lines)
-
-
-def _probe(probe: Probe, status: ProbeStatus | None) -> ProbeReport:
-    if status is None:
-        return ProbeReport(name=probe.name, status="unknown", reason="needs root")
-    if not status.attached:
-        return ProbeReport(name=probe.name, status="unavailable", reason=status.reason)
-    unseen = {lane.name: lane.unseen for lane in probe.lanes}.get(status.lane or "")
-    return ProbeReport(name=probe.name, status="attached", lane=status.lane, unseen=unseen or None)
 
 
 def _attached_once() -> tuple[ProbeStatus, ...]:

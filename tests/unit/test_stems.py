@@ -20,7 +20,7 @@ EVENTS = {kind.__struct_config__.tag: kind for kind in Event.__subclasses__()}
 KIND = event_pb2.Event.DESCRIPTOR.oneofs_by_name["kind"]
 MESSAGES = {field.name: field.message_type for field in KIND.fields}
 
-NOT_PROBES = frozenset({"__init__", "declaration", "header", "layout"})
+NOT_PROBES = frozenset({"__init__", "declaration", "header", "layout", "prices"})
 """Modules of agent/probes that are what probes are written in."""
 PRELUDE = frozenset(
     {

@@ -20,9 +20,11 @@ from agent.commands._checks import Check
 from agent.errors import HostUnsupported
 from agent.health import Health
 from agent.model import ProbeStatus
+from agent.probes import prices
 from agent.terminal import json_line
 
 PROBES = [probe.name for probe in probes.load()]
+LANES = {probe.name: probe.lanes[0].name for probe in probes.load()}
 FINE = {"root": Check(ok=True, detail="uid 0"), "cgroup2": Check(ok=None, detail="not mounted")}
 
 SAID = Health(
@@ -50,8 +52,8 @@ def statuses(*unavailable: str) -> tuple[ProbeStatus, ...]:
     return tuple(
         ProbeStatus(name=name, attached=False, reason="EPERM\x1b")
         if name in unavailable
-        else ProbeStatus(name=name, attached=True, lane="raw tracepoint")
-        for name in PROBES
+        else ProbeStatus(name=name, attached=True, lane=lane)
+        for name, lane in LANES.items()
     )
 
 
@@ -98,9 +100,40 @@ def test_the_report_reads_the_same_for_programs_and_people() -> None:
     text = doctor.text(report)
 
     assert {"root", "cgroup2", "probes", "blind_findings", "advice", "health"} == set(document)
-    assert {"name", "status", "lane", "reason"} <= set(document["probes"][0])
-    assert "process_exec unavailable EPERM\\x1b" in [" ".join(line.split()) for line in text.splitlines()]
+    assert {"name", "status", "lane", "price", "reason", "unseen"} <= set(document["probes"][0])
+    assert ["UNAVAILABLE", "process_exec EPERM\\x1b"] == [
+        " ".join(line.split()) for line in text.partition("leaves unseen:\n")[2].splitlines()[:2]
+    ]
     assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_each_probe_stands_once_below_its_lane_and_price() -> None:
+    """One table that fits a screen: of every probe the lane, what that costs, and what it leaves unseen."""
+    rows = doctor.text(doctor.examined(FINE, statuses())).partition("leaves unseen:\n")[2].partition("Prices")[0]
+    heading, told, prices_told = "", {}, set()
+    for line in rows.splitlines():
+        assert len(line) <= 100
+        if not line.startswith(" "):
+            heading = line
+            prices_told.add(heading)
+        elif line[2] != " ":
+            told[line.split()[0]] = heading
+
+    assert set(PROBES) == set(told)
+    assert len(prices_told) < len(PROBES) / 3
+    assert re.fullmatch(r"by raw tracepoint: 0\.\d\d us an event", told["process_exec"])
+    assert re.fullmatch(r"by system call exit: 0\.\d\d us a hooked call, 0\.\d\d us any other call", told["mount"])
+    assert "calls of 32-bit programs" in next(line for line in rows.splitlines() if line.startswith("  ptrace "))
+
+
+def test_every_kind_of_hook_has_its_price() -> None:
+    """Whatever a probe hooks up to, an operator is told what that costs, and the page says the same."""
+    hooked = {hook.kind for probe in probes.load() for lane in probe.lanes for hook in lane.hooks}
+    page = (Path(__file__).parents[3] / "docs/architecture.md").read_text(encoding="utf-8")
+    written = dict(re.findall(r"^\| [^|]+ \| `(\w+)` \| (\d+) ns", page, re.MULTILINE))
+
+    assert hooked == set(prices.PRICES)
+    assert {kind: str(price.ns) for kind, price in prices.PRICES.items()} == written
 
 
 def test_what_an_agent_counted_is_shown_kind_by_kind() -> None:
