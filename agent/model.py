@@ -494,7 +494,8 @@ class NetAccept(Event, frozen=True, kw_only=True, tag="net_accept"):
 
     fd: int
     """Of the new connection."""
-    listening_fd: int
+    listening_fd: int | None
+    """None for an existing connection."""
     socket: Socket | None
     """Of the new connection; None when another thread had taken the descriptor away: `fd_raced`."""
 

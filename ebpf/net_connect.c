@@ -17,7 +17,8 @@
 // Blind to: the result (0 here: a refused attempt looks like one that
 // succeeded); protocols other than TCP and UDP (SCTP, DCCP, UDP-Lite, ping);
 // raw and packet sockets; a disconnect (connect to AF_UNSPEC is no hook's
-// business); sockets connected before the start; where netfilter redirects to. An
+// business); sockets connected before the start (agent/sensor/existing tells
+// them); where netfilter redirects to. An
 // address that another cgroup program rewrote before us (a service's, by a CNI)
 // is told as rewritten.
 //

@@ -13,7 +13,7 @@
 // Blind to: 32-bit programs; io_uring (IORING_OP_LISTEN, since 6.11); sockets
 // other than AF_INET and AF_INET6, so also, in a shared table, the swap of the
 // socket for one of theirs that listens; datagram sockets, which only bind; what
-// listened before the start, and listening sockets that are handed over.
+// listened before the start (agent/sensor/existing tells it), and listening sockets that are handed over.
 //
 // Cost, measured on 6.18: 1.4 us a call.
 

@@ -54,6 +54,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     # The loader child exits, and bcc's 120 MB with it.
     "bcc": ("agent/sensor/ebpf/compiling.py", "agent/sensor/ebpf/attach.py"),
     "grpc": ("agent/deliver/client.py", "agent/commands/_query.py", "collector/"),
+    "pyroute2": ("agent/sensor/existing/sockets.py",),  # a child that exits, and 20 MB with it
     "rich": ("agent/commands/",),  # for people; the agent process never pays for it
     "pyarrow": ("collector/",),
     "duckdb": ("collector/",),

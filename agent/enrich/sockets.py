@@ -2,7 +2,7 @@
 
 Any destination counts, loopback too: who it was is the classifier's question.
 
-Blind to: connections made before the agent started; accepted ones (on purpose).
+Blind to: accepted ones (on purpose); of those made before the agent started, what agent/sensor/existing is blind to.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Whatever the program is called; what counts is the socket on its descriptors, and that this host opened it.
 
 Noise: clients that hand their connection to a child. Commands of a shell that wired itself are told one by one.
-Blind to: shells fed through a pipe, a pseudo-terminal or a unix socket, by socat or openssl; connections made before
-the agent started; a shell that never starts a program. At balanced, a dup of descriptor 0 alone: `</dev/tcp/HOST/PORT`
+Blind to: shells fed through a pipe, a pseudo-terminal or a unix socket, by socat or openssl;
+a shell that never starts a program. At balanced, a dup of descriptor 0 alone: `</dev/tcp/HOST/PORT`
 is how scripts wait for a port.
 """
 

@@ -25,6 +25,8 @@ RECORD = Layout(
     ("fd", "i"),
     ("listening_fd", "i"),
 )
+NO_FD = -1
+"""No accept succeeds on it: of a connection that was there before."""
 
 
 def to_event(fields: Any, _record: bytes, common: dict[str, Any]) -> NetAccept:
@@ -32,7 +34,8 @@ def to_event(fields: Any, _record: bytes, common: dict[str, Any]) -> NetAccept:
     socket = header.socket(fields.socket)
     if socket is None and "fd_raced" not in common["flags"]:
         raise MalformedRecord("an accepted connection without its socket")
-    return NetAccept(**common, fd=fields.fd, listening_fd=fields.listening_fd, socket=socket)
+    listening_fd = None if fields.listening_fd == NO_FD else fields.listening_fd
+    return NetAccept(**common, fd=fields.fd, listening_fd=listening_fd, socket=socket)
 
 
 PROBE = Probe(

@@ -3,7 +3,7 @@
 The address is the kernel's own copy.  A datagram socket is reported once per
 destination; what is left out so is no loss.
 Blind to: the result (always 0), protocols other than TCP and UDP, raw sockets,
-sockets connected before the start.
+sockets connected before the start (agent/sensor/existing tells them).
 """
 
 from __future__ import annotations

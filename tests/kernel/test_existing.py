@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from typing import NamedTuple
 
 import pytest
@@ -16,13 +18,32 @@ from agent.counters import Counters
 from agent.decode import Decoder
 from agent.model import Event
 from agent.model import Mount
+from agent.model import NetAccept
+from agent.model import NetBind
+from agent.model import NetConnect
+from agent.model import NetListen
+from agent.model import Socket
+from agent.model import facts
 from agent.probes import mount
+from agent.probes import net_accept
+from agent.probes import net_bind
+from agent.probes import net_connect
+from agent.probes import net_listen
 from agent.probes import process_exit
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 
 WAIT_S = 30.0
-PROBES = (mount.PROBE, process_exit.PROBE)
+PROBES = (
+    mount.PROBE,
+    net_accept.PROBE,
+    net_bind.PROBE,
+    net_connect.PROBE,
+    net_listen.PROBE,
+    process_exit.PROBE,
+)
+PLACES = {"here": (), "elsewhere": ("unshare", "--net", "--pid", "--fork")}
+"""Where processes have sockets: in our network namespace, and in another, in a pid namespace of their own."""
 PRIVATE, RDONLY, NOEXEC = 0x44000, 1, 8
 
 # What holds something until its standard input ends, and says when it does.
@@ -40,22 +61,59 @@ os.setresuid(0, 1000, 0)
 """
 
 
-class Holders(NamedTuple):
-    """The processes that have something before the sensor opens, and the events that came first."""
+SOCKETS = """
+import fcntl, json, struct
+HERE, HERE6, EVERYWHERE = "127.0.0.1", "::1", "::"
+with socket.socket() as s:
+    fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
 
-    mounting: subprocess.Popen[str]
+def told(s):
+    peer = s.getpeername()[:2] if s not in without_peer else (None, None)
+    cookie, = struct.unpack("Q", s.getsockopt(socket.SOL_SOCKET, 57, 8))  # SO_COOKIE
+    return dict(fd=s.fileno(), local=s.getsockname()[:2], remote=peer, cookie=cookie)
+
+listening = socket.create_server((HERE, 0))
+listening6 = socket.create_server((HERE6, 0), family=socket.AF_INET6)
+both = socket.create_server((EVERYWHERE, 0), family=socket.AF_INET6, dualstack_ipv6=True)
+connected = socket.create_connection(listening.getsockname())
+connected6 = socket.create_connection(listening6.getsockname()[:2])
+mapped = socket.create_connection((HERE, both.getsockname()[1]))
+accepted, accepted6, accepted_mapped = (s.accept()[0] for s in (listening, listening6, both))
+datagrams, datagrams_connected = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+datagrams.bind((HERE, 0))
+datagrams_connected.connect((HERE, 514))
+without_peer = (listening, listening6, both, datagrams)
+sockets = {name: told(s) for name, s in globals().copy().items() if isinstance(s, socket.socket) and s.fileno() >= 0}
+print(json.dumps(sockets), end="")
+"""
+SHARING = SOCKETS + "child = os.fork()\n"
+
+
+class Holder(NamedTuple):
+    """A process that has something before the sensor opens, and what it told of it."""
+
+    process: subprocess.Popen[str]
+    told: dict[str, Any]
+
+
+class Seen(NamedTuple):
+    """What was there, and the events that a sensor gave which was opened then."""
+
+    mounting: Holder
     place: Path
+    sockets: dict[str, Holder]
     events: list[Event]
     counters: dict[str, int]
 
 
-def holding(code: str, *arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def holding(code: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Holder:
     """Start a process that does `code` and keeps what came of it."""
     command = (*prefix, sys.executable, "-I", "-c", HOLDING.format(code=code), *arguments)
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
-    assert child.stdout.readline() == "\n"
-    return child
+    line = child.stdout.readline()
+    assert line.endswith("\n")
+    return Holder(child, json.loads(line) if line.strip() else {})
 
 
 def until_it_happened(source: EbpfSource) -> list[Event]:
@@ -73,53 +131,134 @@ def until_it_happened(source: EbpfSource) -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def holders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holders]:
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     """Processes that have something, and a sensor that opened after them."""
     place = tmp_path_factory.mktemp("existing")
     (place / "a b").mkdir()
-    children: list[subprocess.Popen[str]] = []
+    holders: list[Holder] = []
     source = EbpfSource(Options(probes=PROBES, existing=True))
     try:
-        children.append(holding(MOUNTING, str(place)))
+        holders.append(holding(MOUNTING, str(place)))
+        holders.extend(holding(SOCKETS, prefix=prefix) for prefix in PLACES.values())
+        holders.append(holding(SHARING))
         source.open()
         events = until_it_happened(source)
-        yield Holders(children[0], place, events, source.counters())
+        yield Seen(
+            holders[0], place, dict(zip((*PLACES, "shared"), holders[1:], strict=True)), events, source.counters()
+        )
     finally:
         source.close()
-        for child in children:
-            child.kill()
-            with child:
-                pass
+        for holder in holders:
+            with holder.process as child:
+                child.communicate()  # ends what waits for its standard input, children too
 
 
-def test_it_comes_first_and_once(holders: Holders) -> None:
+def test_it_comes_first_and_once(seen: Seen) -> None:
     """Nothing that happened is told before what was there, and the counters say how much that was."""
-    told = [event for event in holders.events if event.existing]
+    told = [event for event in seen.events if event.existing]
 
-    assert told == holders.events[: len(told)]
-    assert len(told) < len(holders.events)
-    assert len(told) == holders.counters["sensor.existing.submitted"]
-    assert 0 == holders.counters["sensor.existing.failed"]
+    assert told == seen.events[: len(told)]
+    assert len(told) < len(seen.events)
+    assert len(told) == seen.counters["sensor.existing.submitted"]
+    assert 0 == seen.counters["sensor.existing.failed"]
 
 
-def test_mount(holders: Holders, tmp_path: Path) -> None:
+def test_mount(seen: Seen, tmp_path: Path) -> None:
     """A mount of a namespace is told with the process that has it, as the kernel keeps it."""
-    pid = holders.mounting.pid
-    [event] = [event for event in holders.events if event.tgid == pid and isinstance(event, Mount)]
+    pid = seen.mounting.process.pid
+    [event] = [event for event in seen.events if event.tgid == pid and isinstance(event, Mount)]
 
-    assert ("mount", "not \\xff\\here", f"{holders.place}/a b") == (event.operation, event.source, event.target)
+    assert ("mount", "not \\xff\\here", f"{seen.place}/a b") == (event.operation, event.source, event.target)
     assert ("tmpfs", 0, ()) == (event.filesystem, event.result, event.flags)
     assert RDONLY | NOEXEC == event.flags_raw & 0xF
     assert (pid, pid, 0, 1000) == (event.tid, event.ns_tgid, event.uid, event.euid)
     assert os.stat(f"/proc/{pid}/ns/mnt").st_ino == event.mnt_ns
     assert os.stat(f"/proc/{pid}/ns/pid").st_ino == event.pid_ns
-    assert holders.events[-1].cgroup_id == event.cgroup_id  # of a child of ours, too, as a probe says it
+    assert seen.events[-1].cgroup_id == event.cgroup_id  # of a child of ours, too, as a probe says it
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     assert int(fields[19]) == event.actor.started_ticks
 
 
-def test_the_host_s_mounts(holders: Holders) -> None:
+def test_the_host_s_mounts(seen: Seen) -> None:
     """What everybody sees is told once, though the mounting process has a copy of each."""
-    places = [event.target for event in holders.events if isinstance(event, Mount) and event.filesystem == "proc"]
+    places = [event.target for event in seen.events if isinstance(event, Mount) and event.filesystem == "proc"]
 
     assert 1 == places.count("/proc")
+
+
+def of_socket(seen: Seen, cookie: int) -> Event:
+    """Return the only event about a socket."""
+    [event] = [event for event in seen.events if getattr(getattr(event, "socket", event), "cookie", None) == cookie]
+    assert event.existing
+    return event
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("listening", NetListen),
+        ("listening6", NetListen),
+        ("both", NetListen),
+        ("accepted", NetAccept),
+        ("accepted6", NetAccept),
+        ("accepted_mapped", NetAccept),
+        ("connected", NetConnect),
+        ("connected6", NetConnect),
+        ("mapped", NetConnect),
+        ("datagrams", NetBind),
+        ("datagrams_connected", NetConnect),
+    ],
+)
+def test_socket(seen: Seen, place: str, name: str, kind: type[Event]) -> None:
+    """Each socket is told once, as its probe would have told it, whatever network namespace it is in."""
+    holder = seen.sockets[place]
+    told = holder.told[name]
+    event = of_socket(seen, told["cookie"])
+    protocol = 17 if name.startswith("datagrams") else 6
+    local, remote = ((plain(address), port) for address, port in (told["local"], told["remote"]))
+    socket = Socket(
+        protocol=protocol,
+        local_address=local[0],
+        local_port=local[1],
+        remote_address=remote[0],
+        remote_port=remote[1],
+        cookie=told["cookie"],
+    )
+    expected: dict[type[Event], dict[str, object]] = {
+        NetListen: {"fd": told["fd"], "socket": socket},
+        NetAccept: {"fd": told["fd"], "listening_fd": None, "socket": socket},
+        NetBind: {"local_address": local[0], "local_port": local[1]},
+        NetConnect: {"remote_address": remote[0], "remote_port": remote[1], "connected": True},
+    }
+    if kind in (NetBind, NetConnect):
+        expected[kind] |= {"protocol": protocol, "cookie": told["cookie"]}
+
+    assert type(event) is kind
+    assert expected[kind] == facts(event)
+    assert (0, ()) == (event.result, event.flags)
+    if place == "here":
+        assert (holder.process.pid, holder.process.pid) == (event.tgid, event.ns_tgid)
+    else:
+        assert 1 == event.ns_tgid
+        assert holder.process.pid != event.tgid
+        assert os.stat(f"/proc/{event.tgid}/ns/pid").st_ino == event.pid_ns
+
+
+def plain(address: str | None) -> str | None:
+    """Return an address as events have it: one of IPv4 in IPv6 as what it is."""
+    return None if address is None else address.removeprefix("::ffff:")
+
+
+def test_a_socket_that_several_hold(seen: Seen) -> None:
+    """The oldest holder is named, and it is said that there are others."""
+    holder = seen.sockets["shared"]
+    event = of_socket(seen, holder.told["listening"]["cookie"])
+
+    assert isinstance(event, NetListen)
+    assert (holder.process.pid, ("owner_unsure",)) == (event.tgid, event.flags)
+
+
+def test_our_own_sockets_are_not_told(seen: Seen) -> None:
+    """The agent says nothing of itself."""
+    assert [] == [event for event in seen.events if event.tgid == os.getpid()]

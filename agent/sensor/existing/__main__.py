@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.sensor.existing import mounts
+from agent.sensor.existing import sockets
 from agent.sensor.existing.counts import Counts
 from agent.sensor.existing.processes import Processes
 
@@ -44,6 +45,8 @@ def _records(request: dict[str, Any], counts: Counts) -> Iterator[bytes]:
     kinds = frozenset(request["kinds"])
     if mounts.KIND in kinds:
         yield from mounts.records(processes, counts)
+    if kinds & sockets.KINDS:
+        yield from sockets.records(processes, kinds, counts)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,13 @@ class Processes:
         facts = self._headers[process]
         if facts is None:
             return None
-        time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return HEADER.pack(time_ns=time_ns, kind=kind_number(kind), len=length, flags=FLAG_EXISTING | flags, **facts)
+        return HEADER.pack(
+            time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+            kind=kind_number(kind),
+            len=length,
+            flags=FLAG_EXISTING | flags,
+            **facts,
+        )
 
     def _listed(self, tgid: int) -> Process | None:
         started = self._started_ticks(tgid)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.counters import Counters
@@ -96,10 +97,11 @@ def test_a_raced_open_accuses_nobody(enricher: Enricher) -> None:
     assert enricher.enrich(executed(6, 2, inode=78)).writer is not None
 
 
-def test_sockets_that_connected_out_are_told_from_others(enricher: Enricher) -> None:
+@pytest.mark.parametrize("existing", [False, True], ids=["while we watch", "before we watched"])
+def test_sockets_that_connected_out_are_told_from_others(enricher: Enricher, *, existing: bool) -> None:
     """A shell on a socket that connected out differs from one that a server accepted."""
     enricher.enrich(executed(5, 1))
-    enricher.enrich(connected(5, 1, cookie=42))
+    enricher.enrich(msgspec.structs.replace(connected(5, 1, cookie=42), existing=existing))
     stdio = tuple(Stdio(fd=fd, kind="socket", socket=tcp(cookie)) for fd, cookie in enumerate((42, 43, None)))
     pipe = Stdio(fd=0, kind="pipe", inode=4)
 
