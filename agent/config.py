@@ -66,12 +66,12 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(description="Interpreter that can import `bcc`. Without it: the first that can, of this one and python3."),
     ] = None
+    compat: Annotated[
+        Literal["always", "off"], Meta(description="Whether calls by 32-bit programs and `int 0x80` are seen: below.")
+    ] = "off"
     own_tgids: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
-        Meta(
-            max_length=_OWN_TGIDS,
-            description="Process ids that belong to us and are not reported, beside the agent's own.",
-        ),
+        Meta(max_length=_OWN_TGIDS, description="Process ids that are ours and not reported, beside the agent's own."),
     ] = ()
     lifecycle_ring_mib: Annotated[
         RingMib, Meta(description="Kernel memory for starts and ends of processes that wait to be read.")

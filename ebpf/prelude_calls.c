@@ -2,7 +2,8 @@
 //
 // A system call that ends: its number, its result, its arguments as the kernel
 // took them. Probes ask by these names alone, so that the same function serves
-// every lane. Joined behind prelude.c; nothing here is a hook.
+// every lane. Joined behind prelude.c; nothing here is a hook. With COMPAT_LANE
+// defined the calls are those of i386: prelude_compat.c, which follows.
 
 // What a classic syscalls:sys_exit_* tracepoint hands over
 // (/sys/kernel/tracing/events/syscalls/sys_exit_openat/format).
@@ -13,10 +14,14 @@ struct sys_exit_context {
 	s64 result;
 };
 
+// CALL_FLAGS is what the way that a call came in says of its record.
+#ifndef COMPAT_LANE
 #define SYS_EXIT_CONTEXT struct sys_exit_context
 #define CALL_NUMBER(ctx) ((ctx)->id)
 #define CALL_RESULT(ctx) ((ctx)->result)
 #define CALL_REGS(ctx) syscall_regs()
+#define CALL_FLAGS 0
+#endif
 
 // The user registers of the system call that is ending: the arguments as the
 // kernel took them.
@@ -41,27 +46,40 @@ static __always_inline struct pt_regs *syscall_regs(void)
 #define SYS_IO_URING_ENTER 426 // everywhere, 32-bit calls included
 #define PF_IO_WORKER 0x00000010 // include/linux/sched.h: a thread of io_uring's, the SQPOLL thread too
 
+#define TS_COMPAT 2 // arch/x86/include/asm/thread_info.h
+
+// Whether what the current task is in is a call of i386.
+static __always_inline bool is_compat_call(struct task_struct *task)
+{
+#if KERNEL_HAS(thread_info, status)
+	return READ(task, thread_info.status) & TS_COMPAT;
+#else
+	return false;
+#endif
+}
+
 // For a hook that a call reaches whichever way it came: VIA_IO_URING in
 // io_uring_enter and in the threads that io_uring made, which are threads of the
 // process that asked. What it does on the way out of another call (behind others in
-// a chain) cannot be told from that call: 0.
+// a chain) cannot be told from that call. VIA_COMPAT in a call of i386.
 static __always_inline u32 way_of_call(struct task_struct *task)
 {
 #if KERNEL_HAS(task_struct, io_uring)
 	if (READ(task, flags) & PF_IO_WORKER)
 		return VIA_IO_URING;
-	if (!READ(task, io_uring))
-		return 0;
 	struct pt_regs *regs = syscall_regs();
-	return CALLED(regs) == SYS_IO_URING_ENTER ? VIA_IO_URING : 0;
-#else
-	return 0;
+	if (READ(task, io_uring) && CALLED(regs) == SYS_IO_URING_ENTER)
+		return VIA_IO_URING;
 #endif
+	return is_compat_call(task) ? VIA_COMPAT : 0;
 }
 
 // System call arguments and numbers by architecture: arch/x86/entry/syscalls/syscall_64.tbl,
 // include/uapi/asm-generic/unistd.h. -1: arm64 has none, and -1 is no number that a call ends with.
-#if defined(__x86_64__) || defined(bpf_target_x86)
+// Those of i386 the loader defines (agent/sensor/ebpf/i386.py).
+#ifdef COMPAT_LANE
+#define THREAD_BYTES (4 * PAGE_SIZE)
+#elif defined(__x86_64__) || defined(bpf_target_x86)
 #define THREAD_BYTES (4 * PAGE_SIZE)
 #define SYS_OPEN 2
 #define SYS_CREAT 85

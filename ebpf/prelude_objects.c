@@ -73,7 +73,7 @@ static __always_inline void fill_header(struct record_header *header, u32 kind, 
 	header->result = 0;
 	header->kind = kind;
 	header->len = len;
-	header->flags = 0;
+	header->flags = CALL_FLAGS;
 	header->cpu = bpf_get_smp_processor_id();
 	header->tgid = READ(task, tgid);
 	header->tid = READ(task, pid);

@@ -188,6 +188,7 @@ class _Agent:
             probes=wanted,
             own_tgids=sensor.own_tgids,
             existing=True,
+            compat=sensor.compat,
             lifecycle_bytes=sensor.lifecycle_ring_mib << 20,
             activity_bytes=sensor.activity_ring_mib << 20,
         )

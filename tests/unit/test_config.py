@@ -31,6 +31,7 @@ key_file = "/etc/vedette/agent.key"
 [sensor]
 probes = ["process_exec", "dns_query"]
 python = "/usr/bin/python3"
+compat = "always"
 own_tgids = [12, 13]
 lifecycle_ring_mib = 8
 activity_ring_mib = 64

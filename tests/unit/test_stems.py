@@ -26,6 +26,7 @@ PRELUDE = frozenset(
     {
         "prelude",
         "prelude_calls",
+        "prelude_compat",
         "prelude_objects",
         "prelude_names",
         "prelude_uring",

@@ -88,6 +88,11 @@ def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, ...]]:  # bcc h
         raise
 
 
+def held(module: Any, function: str) -> int:  # bcc has no types
+    """Load a raw tracepoint's program, which the parent attaches; return its descriptor.  Raises AttachError."""
+    return _load(module, function, _PROG_RAW_TRACEPOINT)
+
+
 def ask_bcc(call: Any, *arguments: Any, **options: Any) -> Any:  # bcc has no types
     """Call into bcc, whose every failure is a bare Exception, and raise AttachError instead."""
     try:

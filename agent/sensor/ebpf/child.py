@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import select
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
+from typing import Self
 
 from agent.errors import HostUnsupported
 from agent.probes.declaration import URING_DISPATCHERS
 from agent.probes.declaration import Probe
 from agent.probes.header import kind_number
+from agent.sensor.ebpf import messages
 
 LOAD_TIMEOUT_S = 60.0  # a cold start inside 128 MB takes 5 s; ten times that on a starved host
 SYSTEM_PYTHON = "/usr/bin/python3"  # distributions install bcc for this one
@@ -37,7 +37,6 @@ _BOOTSTRAP = (
     "import os, sys; os.dup2(int(sys.argv[2]), 3); sys.path.insert(0, sys.argv[1]);"
     "from agent.sensor.ebpf.loader import main; main()"
 )
-_MAX_FDS = 250
 
 
 class Loaded(NamedTuple):
@@ -80,10 +79,12 @@ def request(probes: tuple[Probe, ...], lifecycle_pages: int, activity_pages: int
     directory = sources_directory()
     return {
         "prelude": {name: (directory / name).read_text(encoding="utf-8") for name in PRELUDE},
+        "defines": {},
         "lifecycle_pages": lifecycle_pages,
         "activity_pages": activity_pages,
         "probes": [_described(probe, directory) for probe in probes],
         "dispatchers": [asdict(hook) for hook in URING_DISPATCHERS] if _by_uring(probes) else [],
+        "held": [],
     }
 
 
@@ -98,60 +99,49 @@ def _described(probe: Probe, directory: Path) -> dict[str, Any]:
     return {"name": probe.name, "kind": kind_number(probe.name), "text": text, "lanes": lanes}
 
 
-def load(python: str, wanted: dict[str, Any]) -> Loaded:
-    """Run the child.  Raises HostUnsupported with its reason when it cannot load anything."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, tempfile.TemporaryFile() as said:
-        command = [python, "-I", "-c", _BOOTSTRAP, str(_ROOT), str(theirs.fileno())]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said, pass_fds=[theirs.fileno()])
-        theirs.close()
+def load(python: str, wanted: Mapping[str, Any], maps: Mapping[str, int] | None = None) -> Loaded:
+    """Run the child, on top of `maps` of an earlier load.  Raises HostUnsupported with its reason when it cannot."""
+    with Loader(python) as loader:
+        return loader.load(wanted, maps or {})
+
+
+class Loader:
+    """A child that answers one request, or is told to stop."""
+
+    def __init__(self, python: str) -> None:
+        """Start it under the interpreter `python`."""
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
+        self._ours, theirs = socket.socketpair()
+        with theirs:
+            command = [python, "-I", "-c", _BOOTSTRAP, str(_ROOT), str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stderr=self._said, pass_fds=[theirs.fileno()]
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._process.wait()
+        self._ours.close()
+        self._said.close()
+
+    def stop(self) -> None:
+        """End it; a load that waits for its answer then raises."""
+        self._process.kill()
+
+    def load(self, wanted: Mapping[str, Any], maps: Mapping[str, int]) -> Loaded:
+        """Return what came of the request.  Raises HostUnsupported."""
         try:
-            return _converse(ours, json.dumps(wanted).encode())
+            messages.send(self._ours, {**wanted, "maps": list(maps)}, list(maps.values()))
+            answer, fds = messages.receive(self._ours, LOAD_TIMEOUT_S)
         except (ConnectionError, EOFError, TimeoutError) as error:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().splitlines()[-1:] or [type(error).__name__]
+            self._said.seek(0)
+            last = self._said.read().decode(errors="replace").strip().splitlines()[-1:] or [type(error).__name__]
             raise HostUnsupported(
                 f"the probe loader ended without an answer ({last[0]}): `vedette doctor` says what is missing"
             ) from error
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _converse(ours: socket.socket, wanted: bytes) -> Loaded:
-    deadline = time.monotonic() + LOAD_TIMEOUT_S
-    ours.sendall(len(wanted).to_bytes(4, "little") + wanted)
-    answer, count = _answer(ours, deadline)
-    fds: list[int] = []
-    while len(fds) < count:
-        _wait(ours, deadline)
-        _, received, _, _ = socket.recv_fds(ours, 1, _MAX_FDS)
-        if not received:
-            raise EOFError
-        fds += received
-    if "error" in answer:
-        raise HostUnsupported(str(answer["error"]))
-    return Loaded(answer, fds)
-
-
-def _answer(ours: socket.socket, deadline: float) -> tuple[dict[str, Any], int]:
-    head = _exactly(ours, 8, deadline)
-    size, fds = int.from_bytes(head[:4], "little"), int.from_bytes(head[4:], "little")
-    return json.loads(_exactly(ours, size, deadline)), fds
-
-
-def _exactly(ours: socket.socket, size: int, deadline: float) -> bytes:
-    data = b""
-    while len(data) < size:
-        _wait(ours, deadline)
-        more = ours.recv(size - len(data))
-        if not more:
-            raise EOFError
-        data += more
-    return data
-
-
-def _wait(ours: socket.socket, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0 or not select.select([ours], [], [], left)[0]:
-        raise TimeoutError
+        if "error" in answer:
+            raise HostUnsupported(str(answer["error"]))
+        return Loaded(answer, fds)

@@ -5,6 +5,7 @@ Runs in the loader child: bcc and the standard library, compatible with Python 3
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import tempfile
@@ -50,6 +51,16 @@ def compile_part(request: dict[str, Any], names: list[str]) -> Part:
     return Part(module, probes, refused)
 
 
+def maps(part: Part) -> dict[str, int]:
+    """Return the descriptor of every map of a part, by its name."""
+    from bcc.libbcc import lib  # noqa: PLC0415  # as bcc itself, below
+
+    lib.bpf_table_name.restype = ctypes.c_char_p
+    module = ctypes.c_void_p(part.module.module)
+    count = lib.bpf_num_tables(module)
+    return {lib.bpf_table_name(module, one).decode(): lib.bpf_table_fd_id(module, one) for one in range(count)}
+
+
 def slots(request: dict[str, Any]) -> dict[str, int]:
     """Return the index of each probe in the loss counters of this load."""
     return {probe["name"]: slot for slot, probe in enumerate(request["probes"])}
@@ -85,6 +96,7 @@ def _compile(types: KernelTypes, request: dict[str, Any], probes: dict[str, Any]
     flags = kernel_tree.write(tree, types, text)
     flags += [f"-DPROBE_COUNT={len(request['probes'])}"]
     flags += [f"-DLIFECYCLE_PAGES={request['lifecycle_pages']}", f"-DACTIVITY_PAGES={request['activity_pages']}"]
+    flags += [f"-D{name}={value}" for name, value in request["defines"].items()]
     for name, slot in slots(request).items():
         flags += [f"-DSLOT_{name}={slot}", f"-DKIND_{name}={request['probes'][slot]['kind']}"]
     os.environ["BCC_KERNEL_SOURCE"] = tree

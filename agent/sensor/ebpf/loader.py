@@ -5,6 +5,7 @@ So this runs as a short-lived child under whichever interpreter has bcc: over th
 socket on descriptor 3 comes a request in JSON, and goes an answer in JSON with
 the file descriptors of every link, program and map.  When it exits nothing
 stays behind but what the parent holds: links vanish with their descriptors.
+A second load gets the maps of the first with its request, and shares them.
 
 Compiling is nearly all of its time.  Where there are two processors, and memory
 for a second LLVM, a partner (a fork of this child) compiles half of the probes
@@ -17,29 +18,19 @@ The mounts it needs (tracefs, cgroup2) are made in a mount namespace of its own.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import socket
 from typing import Any
+from typing import NamedTuple
 from typing import NoReturn
 
 from agent.sensor.ebpf import attach
 from agent.sensor.ebpf import compiling
 from agent.sensor.ebpf import memory
+from agent.sensor.ebpf import messages
 from agent.sensor.ebpf.btf import BtfError
 
 PARENT_FD = 3
-FDS_PER_MESSAGE = 200  # SCM_MAX_FD is 253, include/net/scm.h
-MAPS = (
-    "lifecycle",
-    "activity",
-    "losses",
-    "own_tgids",
-    "socket_owners",
-    "uring_calls",
-    "uring_requests",
-    "uring_handed",
-)
 WORTH_SHARING = 6  # probes: fewer compile sooner than a partner has started
 PARTNER_BYTES = 512 << 20  # three times what LLVM takes: a limit of 128 MB must hold, start included
 _PR_SET_PDEATHSIG = 1
@@ -49,59 +40,59 @@ Report = list[dict[str, Any]]
 """What became of each probe: name, attached, and lane or reason."""
 
 
+class _Loaded(NamedTuple):
+    """What came of a part."""
+
+    report: Report
+    maps: dict[str, int]
+    """The descriptor of each map, by its name."""
+    fds: list[int]
+    """Of programs and links."""
+
+
 def main() -> None:
     """Answer one request.  The exit status is 0 even for a refusal: the answer says why."""
     _die_with_parent()
     with socket.socket(fileno=PARENT_FD) as parent:
-        request = _receive(parent)
+        request, maps = messages.receive(parent)
         try:
-            answer, fds = _load(request)
-        except (BtfError, ImportError) as error:
+            answer, fds = _load(request, dict(zip(request["maps"], maps)))
+        except (BtfError, ImportError, attach.AttachError) as error:
             answer, fds = {"error": compiling.one_line(str(error))}, []
-        _send(parent, answer, fds)
+        messages.send(parent, answer, fds)
 
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
 
-def _receive(parent: socket.socket) -> dict[str, Any]:
-    with parent.makefile("rb") as stream:
-        size = int.from_bytes(stream.read(4), "little")
-        return dict(json.loads(stream.read(size)))
-
-
-def _send(parent: socket.socket, answer: dict[str, Any], fds: list[int]) -> None:
-    body = json.dumps(answer).encode()
-    parent.sendall(len(body).to_bytes(4, "little") + len(fds).to_bytes(4, "little") + body)
-    for start in range(0, len(fds), FDS_PER_MESSAGE):
-        socket.send_fds(parent, [b"f"], fds[start : start + FDS_PER_MESSAGE])
-
-
-def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+def _load(request: dict[str, Any], given: dict[str, int]) -> tuple[dict[str, Any], list[int]]:
+    """Load what is asked for, on top of the maps `given` by name; return the answer and its descriptors."""
     mine, others = _shared_out(request)
     partner = _start_partner(request, others) if others else None
-    part = compiling.compile_part(request, mine)
-    maps = [part.module[name].map_fd for name in MAPS]
-    report, fds = _attach(part)
+    part = _with_maps(compiling.compile_part(request, mine), given)
+    report, maps, fds = _attach(part)
     if partner is not None:
-        more = _ask_partner(partner, maps) or _attach(_with_maps(compiling.compile_part(request, others), maps))
-        report, fds = report + more[0], fds + more[1]
+        again = _ask_partner(partner, maps) or _attach(_with_maps(compiling.compile_part(request, others), maps))
+        report, maps, fds = report + again.report, {**again.maps, **maps}, fds + again.fds
     fds += _attach_dispatchers(part.module, request, report)
+    held = {function: attach.held(part.module, function) for function in request["held"]}
     answer = {
         "probes": sorted(report, key=lambda entry: str(entry["name"])),
-        "maps": dict(zip(MAPS, range(len(MAPS)))),
+        "maps": {name: index for index, name in enumerate(maps)},
+        "held": {function: len(maps) + index for index, function in enumerate(held)},
         "slots": compiling.slots(request),
     }
-    return answer, maps + fds
+    return answer, [*maps.values(), *held.values(), *fds]
 
 
 def _shared_out(request: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Return the names of the probes in two halves of about the same length of text, the second [] for one process."""
-    probes = sorted(request["probes"], key=lambda probe: -len(probe["text"]))
+    wanted = [probe for probe in request["probes"] if probe["lanes"]]
+    probes = sorted(wanted, key=lambda probe: -len(probe["text"]))
     names = [probe["name"] for probe in probes]
     alone = len(os.sched_getaffinity(0)) == 1 or memory.room_bytes() < PARTNER_BYTES
-    if alone or len(names) < WORTH_SHARING:
+    if alone or request["maps"] or len(names) < WORTH_SHARING:
         return names, []
     halves: tuple[list[str], list[str]] = ([], [])
     lengths = [0, 0]
@@ -128,52 +119,36 @@ def _be_partner(other: socket.socket, request: dict[str, Any], names: list[str])
     try:
         _die_with_parent()
         part = compiling.compile_part(request, names)
-        _, maps, _, _ = socket.recv_fds(other, 1, len(MAPS))
-        if len(maps) == len(MAPS):
-            report, fds = _attach(_with_maps(part, maps))
-            _send(other, {"probes": report}, fds)
-            status = 0
+        said, fds = messages.receive(other)
+        loaded = _attach(_with_maps(part, dict(zip(said["maps"], fds))))
+        messages.send(other, {"probes": loaded.report, "maps": list(loaded.maps)}, [*loaded.maps.values(), *loaded.fds])
+        status = 0
     finally:
         os._exit(status)
 
 
-def _with_maps(part: compiling.Part, maps: list[int]) -> compiling.Part:
-    """Put shared maps where the part has its own: the code names a map by its descriptor, until it is loaded."""
-    for name, fd in zip(MAPS, maps):
-        os.dup2(fd, part.module[name].map_fd)
+def _with_maps(part: compiling.Part, given: dict[str, int]) -> compiling.Part:
+    """Put the maps given where the part has its own: the code names a map by its descriptor, until it is loaded."""
+    for name, fd in compiling.maps(part).items():
+        if name in given:
+            os.dup2(given[name], fd)
     return part
 
 
-def _ask_partner(partner: socket.socket, maps: list[int]) -> tuple[Report, list[int]] | None:
-    """Give the partner our maps and return what it attached, None when it is gone."""
+def _ask_partner(partner: socket.socket, maps: dict[str, int]) -> _Loaded | None:
+    """Give the partner our maps and return what it loaded, None when it is gone."""
     with partner:
         try:
-            socket.send_fds(partner, [b"m"], maps)
-            size, count = (int.from_bytes(_exactly(partner, 4), "little") for _ in range(2))
-            body = _exactly(partner, size)
-            fds: list[int] = []
-            while len(fds) < count:
-                _, received, _, _ = socket.recv_fds(partner, 1, FDS_PER_MESSAGE)
-                if not received:
-                    return None
-                fds += received
+            messages.send(partner, {"maps": list(maps)}, list(maps.values()))
+            answer, fds = messages.receive(partner)
         except (OSError, EOFError):
             return None
-    return json.loads(body)["probes"], fds
+    count = len(answer["maps"])
+    return _Loaded(answer["probes"], dict(zip(answer["maps"], fds)), fds[count:])
 
 
-def _exactly(partner: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = partner.recv(size - len(data))
-        if not more:
-            raise EOFError
-        data += more
-    return data
-
-
-def _attach(part: compiling.Part) -> tuple[Report, list[int]]:
-    """Load and attach a part; return the report, and the descriptors of its links and programs."""
+def _attach(part: compiling.Part) -> _Loaded:
+    """Load and attach a part."""
     attach.private_mounts()
     report: Report = [{"name": name, "attached": False, "reason": reason} for name, reason in part.refused.items()]
     fds: list[int] = []
@@ -184,7 +159,7 @@ def _attach(part: compiling.Part) -> tuple[Report, list[int]]:
             continue
         fds += [fd for pair in attached for fd in pair]
         report.append({"name": name, "attached": True, "lane": lane})
-    return report, fds
+    return _Loaded(report, compiling.maps(part), fds)
 
 
 def _attach_dispatchers(module: Any, request: dict[str, Any], report: Report) -> list[int]:  # bcc has no types

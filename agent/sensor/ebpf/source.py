@@ -27,6 +27,8 @@ from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
+from agent.sensor.ebpf.compat import CompatLane
+from agent.sensor.ebpf.compat import When
 from agent.sensor.existing.scan import Scan
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
@@ -54,6 +56,8 @@ class Options:
     """Whether to tell first what was there already."""
     lifecycle_bytes: int = LIFECYCLE_BYTES
     activity_bytes: int = ACTIVITY_BYTES
+    compat: When = "off"
+    """Whether calls of i386 are looked at: that costs every call of the host some time."""
 
 
 class EbpfSource:
@@ -97,12 +101,18 @@ class EbpfSource:
             ring.put_key(self._library, self._maps["own_tgids"], tgid)
         self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
+        self._compat = CompatLane(self._options.compat, self._options.probes, self._maps)
+        self._compat.start(python)
         self._thread.start()
         statuses = tuple(ProbeStatus(**status) for status in loaded.answer["probes"])
         self._has_canary = any(status.name == canary.PROBE and status.attached for status in statuses)
         if self._existing is not None:
             self._existing.ask({probe.name for probe in self._options.probes}, own_tgids)
         return statuses
+
+    def await_compat(self, timeout_s: float) -> bool:
+        """Wait until the second load is over; return whether calls of i386 are seen now."""
+        return self._compat.wait(timeout_s)
 
     def poll(self, timeout_s: float) -> list[bytes]:
         """Return the records that are ready, oldest first, and before all others what was there already."""
@@ -141,7 +151,7 @@ class EbpfSource:
         for name, slot in self._slots.items():
             values = ring.read_u64s(self._library, self._maps["losses"], slot, len(_LOSSES))
             totals.update({f"sensor.{name}.{what}": value for what, value in zip(_LOSSES, values, strict=True)})
-        return totals
+        return totals | self._compat.counters()
 
     def close(self) -> None:
         """Detach everything, and read what it had reported: `poll` gives that out, and the counters are final."""
@@ -149,6 +159,7 @@ class EbpfSource:
             self._existing.close()
         if not self._maps:
             return
+        self._compat.close()
         maps = set(self._maps.values())
         for fd in [fd for fd in self._fds if fd not in maps]:
             os.close(fd)
