@@ -15,11 +15,12 @@
 // the running task is anybody. FLAG_OWNER_UNSURE goes along when dns_query saw
 // somebody else ask on that socket.
 //
-// Blind to: sockets without a known owner: those that were connected before the
-// start, those that 8,192 newer ones made the kernel forget, and servers, so that
-// what strangers send them makes no events; what dns_query is blind to in questions
-// (other ports, IPv6 extension headers, over TCP messages that do not begin a
-// segment); of a message what stands behind its first segment or byte 1,024 (flagged
+// Blind to: sockets without a known owner: those that 8,192 newer ones made the
+// kernel forget, and servers, so that what strangers send them makes no events; of
+// those that are older than the sensor, sockets that are connected to another port
+// or to none (until they ask again) and those that agent/sensor/existing misses;
+// what dns_query is blind to in questions (other ports, IPv6 extension headers, over
+// TCP messages that do not begin a segment); of a message what stands behind its first segment or byte 1,024 (flagged
 // as truncated); answers to packet and raw sockets, and to a network whose packets
 // this host forwards.
 //

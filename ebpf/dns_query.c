@@ -14,7 +14,7 @@
 // Who asked: the owner of the socket, which net_connect remembers by its cookie,
 // when it is the running task; then, and only then, nothing is said. Otherwise
 // FLAG_OWNER_UNSURE goes along with the best there is: the running task when the
-// socket has no known owner (connected before the start), or when the task
+// socket has no known owner (an old one, not yet told of), or when the task
 // descends from the owner and the question goes over UDP, which is sent in the
 // context of the sender (a child on a socket that it inherited); else the owner
 // (TCP may be sent from an interrupt in a stranger's time, and what a verdict of
@@ -56,6 +56,14 @@ static __always_inline bool goes_to_dns(struct __sk_buff *skb, struct packet *pa
 	return owner && owner->reserved == DNS_PORT;
 }
 
+#define NS_PER_TICK 10000000ULL // USER_HZ is 100, include/asm-generic/param.h
+
+// The agent knows who owns a socket that is older than the probes to the tick alone.
+static __always_inline bool is_start_of(struct record_header *owner, u64 started_ns)
+{
+	return owner->started_ns / NS_PER_TICK == started_ns / NS_PER_TICK;
+}
+
 #define ANCESTORS 8 // a shell's pipeline in a supervised container is five deep
 
 static __always_inline bool descends_from(struct task_struct *task, struct record_header *owner)
@@ -64,7 +72,7 @@ static __always_inline bool descends_from(struct task_struct *task, struct recor
 		struct task_struct *parent = READ(task, real_parent);
 		task = READ(parent, group_leader);
 		if (READ(task, tgid) == owner->tgid)
-			return READ(task, start_boottime) == owner->started_ns;
+			return is_start_of(owner, READ(task, start_boottime));
 	}
 	return false;
 }
@@ -74,7 +82,7 @@ static __always_inline void fill_asker(struct record_header *header, u64 cookie,
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct record_header *owner = socket_owners.lookup(&cookie);
 	fill_header(header, KIND_dns_query, 0, task);
-	if (owner && owner->tgid == header->tgid && owner->started_ns == header->started_ns)
+	if (owner && owner->tgid == header->tgid && is_start_of(owner, header->started_ns))
 		return;
 	header->flags |= FLAG_OWNER_UNSURE;
 	if (owner)

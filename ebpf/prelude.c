@@ -134,7 +134,8 @@ BPF_HASH(own_tgids, u32, u8, 16);
 
 // Key: socket cookie; value: the header of whoever connected it or last sent on
 // it, with the port it was told in `reserved`. 8,192 sockets that ask DNS or send
-// datagrams at one time; the kernel evicts the least recently used.
+// datagrams at one time; the kernel evicts the least recently used. The agent adds
+// those that are older than the probes (agent/sensor/ebpf/owners.py).
 BPF_TABLE("lru_hash", u64, struct record_header, socket_owners, 8192);
 
 // bcc 0.26 declares bpf_get_socket_cookie with 32 bits; a cookie made inside an

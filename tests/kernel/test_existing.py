@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 
 from agent.counters import Counters
 from agent.decode import Decoder
+from agent.model import DnsAnswer
+from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import Mount
 from agent.model import NetAccept
@@ -24,6 +27,8 @@ from agent.model import NetConnect
 from agent.model import NetListen
 from agent.model import Socket
 from agent.model import facts
+from agent.probes import dns_answer
+from agent.probes import dns_query
 from agent.probes import mount
 from agent.probes import net_accept
 from agent.probes import net_bind
@@ -32,9 +37,12 @@ from agent.probes import net_listen
 from agent.probes import process_exit
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
+from tests.kernel import networks
 
 WAIT_S = 30.0
 PROBES = (
+    dns_answer.PROBE,
+    dns_query.PROBE,
     mount.PROBE,
     net_accept.PROBE,
     net_bind.PROBE,
@@ -52,6 +60,8 @@ import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 {code}
 print(flush=True)
+sys.stdin.readline()
+{later}
 sys.stdin.read()
 """
 MOUNTING = f"""
@@ -86,6 +96,31 @@ without_peer = (listening, listening6, both, datagrams)
 sockets = {name: told(s) for name, s in globals().copy().items() if isinstance(s, socket.socket) and s.fileno() >= 0}
 print(json.dumps(sockets), end="")
 """
+# Sockets that are connected to a resolver before the sensor opens, and are asked on after that.
+RESOLVING = (
+    networks.PROLOGUE
+    + networks.ASKING
+    + """
+lo_up()
+resolver = udp()
+resolver.bind((HERE, 53))
+resolver_tcp = server()
+asking, asking_tcp, other = udp(), tcp(), udp()
+for s in (asking, asking_tcp):
+    s.connect((HERE, 53))
+answering, _ = resolver_tcp.accept()
+print(json.dumps({"asking": cookie(asking), "asking_tcp": cookie(asking_tcp)}), end="")
+"""
+)
+ASKED = """
+asking.send(message("udp.test"))
+_, client = resolver.recvfrom(1000)
+answer = record(b"\\xc0\\x0c", 1, bytes([192, 0, 2, 1]))
+resolver.sendto(reply("udp.test", answer), client)
+asking_tcp.send(sized(message("tcp.test")))
+answering.recv(1000)
+answering.send(sized(reply("tcp.test", answer)))
+"""
 SHARING = SOCKETS + "child = os.fork()\n"
 
 
@@ -106,9 +141,9 @@ class Seen(NamedTuple):
     counters: dict[str, int]
 
 
-def holding(code: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Holder:
-    """Start a process that does `code` and keeps what came of it."""
-    command = (*prefix, sys.executable, "-I", "-c", HOLDING.format(code=code), *arguments)
+def holding(code: str, *arguments: str, prefix: tuple[str, ...] = (), later: str = "") -> Holder:
+    """Start a process that does `code` and keeps what came of it, and does something `later`."""
+    command = (*prefix, sys.executable, "-I", "-c", HOLDING.format(code=code, later=later), *arguments)
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     line = child.stdout.readline()
@@ -116,18 +151,31 @@ def holding(code: str, *arguments: str, prefix: tuple[str, ...] = ()) -> Holder:
     return Holder(child, json.loads(line) if line.strip() else {})
 
 
-def until_it_happened(source: EbpfSource) -> list[Event]:
-    """Let a process end, and return the events up to its exit."""
+def read_until(source: EbpfSource, is_last: Callable[[Event], bool]) -> list[Event]:
+    """Return the events up to the one that is the last, and perhaps some that came with it."""
     decode = Decoder(PROBES, Counters(), 0)
     events: list[Event] = []
     until = time.monotonic() + WAIT_S
-    with subprocess.Popen(["/bin/true"]) as child:
-        child.wait()
-    while not any(event.tgid == child.pid for event in events):
+    while not any(map(is_last, events)):
         assert time.monotonic() < until
         decoded = (decode(record) for record in source.poll(0.2))
         events += [event for event in decoded if event is not None]
     return events
+
+
+def until_it_happened(source: EbpfSource) -> list[Event]:
+    """Let a process end, and return the events up to its exit."""
+    with subprocess.Popen(["/bin/true"]) as child:
+        child.wait()
+    return read_until(source, lambda event: event.tgid == child.pid)
+
+
+def until_answered(source: EbpfSource, resolving: Holder) -> list[Event]:
+    """Let the questions be asked, and return the events up to the last answer."""
+    assert resolving.process.stdin is not None
+    resolving.process.stdin.write("\n")
+    resolving.process.stdin.flush()
+    return read_until(source, lambda event: isinstance(event, DnsAnswer) and event.name == "tcp.test")
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +189,16 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         holders.append(holding(MOUNTING, str(place)))
         holders.extend(holding(SOCKETS, prefix=prefix) for prefix in PLACES.values())
         holders.append(holding(SHARING))
+        holders.append(holding(RESOLVING, prefix=("unshare", "--net"), later=ASKED))
         source.open()
         events = until_it_happened(source)
+        events += until_answered(source, holders[-1])
         yield Seen(
-            holders[0], place, dict(zip((*PLACES, "shared"), holders[1:], strict=True)), events, source.counters()
+            holders[0],
+            place,
+            dict(zip((*PLACES, "shared", "resolving"), holders[1:], strict=True)),
+            events,
+            source.counters(),
         )
     finally:
         source.close()
@@ -174,7 +228,8 @@ def test_mount(seen: Seen, tmp_path: Path) -> None:
     assert (pid, pid, 0, 1000) == (event.tid, event.ns_tgid, event.uid, event.euid)
     assert os.stat(f"/proc/{pid}/ns/mnt").st_ino == event.mnt_ns
     assert os.stat(f"/proc/{pid}/ns/pid").st_ino == event.pid_ns
-    assert seen.events[-1].cgroup_id == event.cgroup_id  # of a child of ours, too, as a probe says it
+    asked = next(event for event in seen.events if isinstance(event, DnsQuery))
+    assert asked.cgroup_id == event.cgroup_id  # of another child of ours, as a probe says it
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     assert int(fields[19]) == event.actor.started_ticks
 
@@ -262,3 +317,19 @@ def test_a_socket_that_several_hold(seen: Seen) -> None:
 def test_our_own_sockets_are_not_told(seen: Seen) -> None:
     """The agent says nothing of itself."""
     assert [] == [event for event in seen.events if event.tgid == os.getpid()]
+
+
+@pytest.mark.parametrize(("name", "protocol"), [("asking", 17), ("asking_tcp", 6)])
+def test_a_resolver_that_was_connected_before(seen: Seen, name: str, protocol: int) -> None:
+    """Who asks on a socket that is older than the sensor is known for sure, and what is answered is told."""
+    holder = seen.sockets["resolving"]
+    told = [event for event in seen.events if isinstance(event, (DnsQuery, DnsAnswer)) and event.protocol == protocol]
+    [existing] = [event for event in seen.events if isinstance(event, NetConnect) and event.cookie == holder.told[name]]
+
+    assert [DnsQuery, DnsAnswer] == [type(event) for event in told]
+    assert (existing.existing, existing.remote_port) == (True, 53)
+    for event in told:
+        assert (holder.process.pid, holder.told[name]) == (event.tgid, event.cookie)
+        assert (existing.actor, existing.cgroup_id, existing.mnt_ns) == (event.actor, event.cgroup_id, event.mnt_ns)
+        assert ((), None, False, 0) == (event.flags, event.via, event.existing, event.result)
+    assert ["192.0.2.1"] == [answer.value for event in told if isinstance(event, DnsAnswer) for answer in event.answers]

@@ -18,6 +18,7 @@ _LEN_OFFSET = 36
 _SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _MEMBARRIER_CMD_GLOBAL = 1  # include/uapi/linux/membarrier.h; waits for a grace period of RCU, synchronize_rcu()
 _GRACE_S = 0.1  # where that is refused (nohz_full): a program that was preempted has run again by then
+_BPF_NOEXIST = 1  # include/uapi/linux/bpf.h
 _STOP = -1  # a callback's negative answer ends the round; the record it was called with counts as read
 
 _SAMPLE = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
@@ -88,6 +89,11 @@ def put_key(library: ctypes.PyDLL, map_fd: int, key: int) -> None:
     one = ctypes.byref(ctypes.c_uint8(1))
     if library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint32(key)), one, 0) != 0:
         raise HostUnsupported(f"process {key} cannot be left out of what is watched: {os.strerror(ctypes.get_errno())}")
+
+
+def put_new(library: ctypes.PyDLL, map_fd: int, key: int, value: bytes) -> None:
+    """Set `key` (u64) of a map, unless it is there: what the kernel put there meanwhile is newer."""
+    library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint64(key)), value, _BPF_NOEXIST)
 
 
 def await_programs() -> None:

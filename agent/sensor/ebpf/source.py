@@ -25,6 +25,7 @@ from agent.model import ProbeStatus
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
+from agent.sensor.ebpf import owners
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
 from agent.sensor.ebpf.compat import CompatLane
@@ -132,6 +133,8 @@ class EbpfSource:
         self._existing_totals = existing.counters()
         records = existing.records(POLL_RECORDS)
         if records:
+            if self._maps:  # not closed meanwhile
+                owners.remember(self._library, self._maps["socket_owners"], records)
             return records
         self._existing = None
         return self.poll(0.0)
