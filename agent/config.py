@@ -12,10 +12,8 @@ import difflib
 import re
 import reprlib
 import tomllib
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 from typing import Any
@@ -27,12 +25,15 @@ import msgspec
 from msgspec import Meta
 from msgspec import inspect
 
+from agent import wording
 from agent.errors import ConfigError
 from agent.model import Sensitivity
+from agent.wording import ListedName
 
 _FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
 _MIB = 1024 * 1024
 _OWN_TGIDS = 15  # the kernel's table has room for 16 (own_tgids in ebpf/prelude.c), and the agent itself is one
+_SENSITIVE_FILES = 256  # half of the kernel's table (sensitive_files in ebpf/prelude_opens.c)
 _S = TypeVar("_S", bound=msgspec.Struct)
 RingMib = Literal[1, 2, 4, 8, 16, 32, 64]
 """A ring buffer has a power of two of pages (kernel/bpf/ringbuf.c); 64 MiB hold a minute of a very busy host."""
@@ -72,6 +73,15 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
     own_tgids: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(max_length=_OWN_TGIDS, description="Process ids that are ours and not reported, beside the agent's own."),
+    ] = ()
+    sensitive_files: Annotated[
+        tuple[ListedName, ...],
+        Meta(
+            max_length=_SENSITIVE_FILES,
+            description="Files whose every open is told, by the last two names of their path, `*` for any: "
+            "`app/secrets.yml`, `*/token`. All files of a directory, `pam.d/*`, are told as sensitive when they are "
+            "written. Those of docs/filtering.md are there already.",
+        ),
     ] = ()
     lifecycle_ring_mib: Annotated[
         RingMib, Meta(description="Kernel memory for starts and ends of processes that wait to be read.")
@@ -141,7 +151,8 @@ def declared_keys(section: type[msgspec.Struct] = Config, prefix: str = "") -> I
             yield from declared_keys(type(field.default), f"{field.name}.")
         else:
             meaning = inspect.type_info(field.type)
-            yield Key(prefix + field.name, _allowed(meaning), _spelled(field.default), _description(meaning))
+            words = (wording.allowed(meaning), wording.spelled(field.default), wording.description(meaning))
+            yield Key(prefix + field.name, *words)
 
 
 def load(path: Path) -> Config:
@@ -202,9 +213,13 @@ def _section(kind: type[_S], table: Mapping[str, Any], path: tuple[str, ...]) ->
 def _value(kind: Any, value: Any, path: tuple[str, ...]) -> Any:
     declared = inspect.type_info(kind)
     try:
-        return msgspec.convert(value, kind, dec_hook=_path)
+        return msgspec.convert(value, kind, dec_hook=_custom)
     except msgspec.ValidationError as exc:
-        raise _BadKey(path, f"{'.'.join(path)} must be {_allowed(declared)}, not {reprlib.repr(value)}") from exc
+        raise _BadKey(path, f"{'.'.join(path)} must be {wording.allowed(declared)}, not {reprlib.repr(value)}") from exc
+
+
+def _custom(kind: type, value: object) -> object:
+    return ListedName.checked(value) if kind is ListedName else _path(kind, value)
 
 
 def _path(kind: type, value: object) -> Path:
@@ -252,49 +267,3 @@ def _has(document: Mapping[str, Any], path: tuple[str, ...]) -> bool:
             return False
         table = table[key]
     return True
-
-
-def _allowed(declared: inspect.Type) -> str:
-    """Return in words what a declared type takes."""
-    match declared:
-        case inspect.Metadata():
-            return _allowed(declared.type)
-        case inspect.UnionType():
-            return " or ".join(sorted(_allowed(one) for one in declared.types if not isinstance(one, inspect.NoneType)))
-        case inspect.LiteralType():
-            return _one_of(declared.values)
-        case inspect.EnumType():
-            return _one_of([one.value for one in declared.cls])
-        case inspect.IntType():
-            return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
-        case inspect.VarTupleType(max_length=most):
-            return "a list" + (f" of at most {most}" if most else "") + f", each {_allowed(declared.item_type)}"
-        case inspect.CustomType():
-            return "an absolute path"
-        case _:
-            return "a text"
-
-
-def _one_of(values: Iterable[object]) -> str:
-    spelled = [_spelled(value) for value in values]
-    return ("one of " if len(spelled) > 1 else "") + ", ".join(spelled)
-
-
-def _description(declared: inspect.Type) -> str:
-    extra = declared.extra_json_schema if isinstance(declared, inspect.Metadata) else None
-    return str((extra or {}).get("description", ""))
-
-
-def _spelled(value: object) -> str:
-    """Return a default as TOML has it; empty for none."""
-    match value:
-        case None:
-            return ""
-        case Enum():
-            return _spelled(value.value)
-        case str() | Path():
-            return f'"{value}"'
-        case tuple():
-            return f"[{', '.join(_spelled(item) for item in value)}]"
-        case _:
-            return str(value)

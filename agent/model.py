@@ -13,6 +13,7 @@ here and escaped where text is shown.
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import Any
 from typing import NamedTuple
@@ -175,7 +176,7 @@ class ProcessExit(Event, frozen=True, kw_only=True, tag="process_exit"):
 
 
 class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
-    """A regular file was created or opened for writing."""
+    """A regular file was created or opened for writing, or a sensitive one opened at all."""
 
     path: str
     path_in_root: str | None = None
@@ -185,9 +186,16 @@ class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
     flags_raw: int
     """f_flags of the open file (include/uapi/asm-generic/fcntl.h)."""
     created: bool
+    sensitive: bool = False
+    """Its name is on the list (agent/sensor/ebpf/sensitive.py, `[sensor] sensitive_files`)."""
     upper: bool | None
     user_path: str | None = None
     """The path as the caller wrote it: a second witness where the descriptor could be raced."""
+
+    @property
+    def changes(self) -> bool:
+        """Return whether the file is new or may be written: one that is sensitive may be read only."""
+        return self.created or bool(self.flags_raw & os.O_ACCMODE)
 
     @property
     def file(self) -> FileId:

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// file_open: a regular file was created or opened for writing.
+// file_open: a regular file was created or opened for writing, or is sensitive and was
+// opened at all (ebpf/prelude_opens.c).
 //
 // Hooks: the classic tracepoints syscalls:sys_exit_{open,openat,creat} (since
 // 2.6.33) and openat2 (since 5.6), in the caller, when the descriptor is there.
-// Most opens are reads: the flags, as the kernel took them, send those back
-// before anything is looked up. openat2 keeps its flags in user memory, so
-// there the file decides first. Through io_uring: ebpf/prelude_uring.c, which also
-// says when an open is told by its name alone (outcome_unknown).
+// Most opens are reads: the length and the first character of the file's name send
+// those back, and the flags, as the kernel took them, what opens a directory or
+// nothing. openat2 keeps its flags in user memory, so there the file decides. Through
+// io_uring: ebpf/prelude_uring.c, which also says when an open is told by its name
+// alone (outcome_unknown).
 //
 // A descriptor table that threads share can change between the open and this
 // hook. Then the record says fd_shared, or fd_raced when slot or file is not
@@ -20,6 +22,7 @@
 // counted as repeated and not told: nothing new is known by it. Any other writer
 // in between is told, and so is the return of the first, so that the last one to
 // write is always known; what is new, or not certain (fd_shared), is always told.
+// So it is with reading a sensitive file, of which each reader is told.
 //
 // Blind to: opens by 32-bit programs and int 0x80 (classic tracepoints skip
 // them), by open_by_handle_at, inside the kernel (core dumps); descriptors
@@ -27,7 +30,8 @@
 // O_RDONLY|O_TRUNC empties; O_PATH; writes through a mapping; the agent itself.
 // In a shared table a decoy regular file of the same access mode is named, and
 // only the user path tells; any decoy that is not written escapes when openat2's
-// flags, too, were changed to a read in time.
+// flags, too, were changed to a read in time, and behind a decoy that is not
+// sensitive a read does. Through io_uring a read is told where its end is seen.
 
 #define OPEN_PATH_ROOM 1024 // leaf first: what is cut off a longer path is its root's end
 #define USER_PATH_BYTES 256
@@ -36,27 +40,6 @@
 #define O_RDWR 2
 #define O_CREAT 0100
 #define O_PATH 010000000
-#define FMODE_WRITE 0x2 // include/linux/fs.h
-#define FMODE_CREATED 0x100000 // since 4.19
-
-#define REPEAT_NS 1000000000ULL // shorter than anybody needs to tell two writes apart
-
-struct written_file {
-	u64 inode;
-	u32 device;
-	u32 reserved;
-};
-
-struct writer {
-	u64 told_ns;
-	u64 exec_id; // task->self_exec_id: another program in the same process is another writer
-	u32 tgid;
-	u32 reserved;
-};
-
-// Who was last told to write a file; 8,192 files written within a second. The
-// kernel evicts the least recently used, whose next write is then told again.
-BPF_TABLE("lru_hash", struct written_file, struct writer, last_writers, 8192);
 
 struct file_open_record {
 	struct record_header header;
@@ -64,7 +47,7 @@ struct file_open_record {
 	u32 flags_raw;
 	u32 created;
 	u32 path_end;
-	u32 reserved;
+	u32 sensitive;
 	char data[OPEN_PATH_ROOM + USER_PATH_BYTES];
 };
 
@@ -78,6 +61,8 @@ struct open_call {
 	u32 flags;
 	u32 trust;
 	u32 path_in_kernel; // user_path is the address of the kernel's own copy
+	u32 sensitive;
+	u32 may_write; // the flags say so, or are not certain
 	u32 reserved;
 };
 
@@ -97,17 +82,12 @@ static __always_inline bool contradicts(struct file *file, u32 flags)
 	return type == S_IFSOCK || type == S_IFDIR || (READ(file, f_flags) ^ flags) & O_ACCMODE;
 }
 
-static __always_inline bool is_written(struct file *file)
-{
-	return file_type(file) == S_IFREG && READ(file, f_mode) & (FMODE_WRITE | FMODE_CREATED);
-}
-
 static __always_inline bool is_worth_telling(struct file *file, struct open_call *call)
 {
-	if (file && is_written(file))
+	if (file && call->may_write && is_written(file))
 		return true;
 	if (!wants_to_write(call->flags))
-		return false;
+		return !file && call->trust & FLAG_FD_SHARED; // a read that was hidden
 	if (!file || call->trust & FLAG_FD_RACED)
 		return true;
 	return call->trust & FLAG_FD_SHARED && file_type(file) != S_IFREG;
@@ -115,19 +95,7 @@ static __always_inline bool is_worth_telling(struct file *file, struct open_call
 
 static __always_inline bool is_repeated(struct task_struct *task, struct file *file)
 {
-	struct inode *inode = READ(file, f_inode);
-	struct super_block *super = READ(inode, i_sb);
-	struct written_file key = { .inode = READ(inode, i_ino), .device = READ(super, s_dev) };
-	struct writer now = {
-		.told_ns = bpf_ktime_get_boot_ns(),
-		.exec_id = READ(task, self_exec_id),
-		.tgid = READ(task, tgid),
-	};
-	struct writer *last = last_writers.lookup(&key);
-	if (last && last->tgid == now.tgid && last->exec_id == now.exec_id && now.told_ns - last->told_ns < REPEAT_NS)
-		return !(READ(file, f_mode) & FMODE_CREATED);
-	last_writers.update(&key, &now);
-	return false;
+	return is_written(file) ? is_write_repeated(task, file) : is_read_repeated(task, file);
 }
 
 static __always_inline void append_user_path(struct record_header *header, struct open_call *call)
@@ -163,7 +131,7 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->created = 0;
-	record->reserved = 0;
+	record->sensitive = call->sensitive;
 	__builtin_memset(&record->file, 0, sizeof(record->file));
 	if (file) {
 		fill_file(&record->file, file);
@@ -181,7 +149,8 @@ static __always_inline void file_opened(struct task_struct *task, struct file *f
 {
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
 		call->trust |= FLAG_FD_RACED;
-	if (!is_worth_telling(file, call))
+	call->sensitive = file && is_sensitive(file, call->may_write);
+	if (!call->sensitive && !is_worth_telling(file, call) || is_own_task(task))
 		return;
 	if (file && !call->trust && is_repeated(task, file)) {
 		count_repeated(SLOT_file_open);
@@ -190,40 +159,39 @@ static __always_inline void file_opened(struct task_struct *task, struct file *f
 	file_open_body(task, file, call);
 }
 
-static __always_inline void file_open_by_fd(struct open_call *call)
-{
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	if (!is_own_task(task))
-		file_opened(task, fd_file(task, call->result, &call->trust), call);
-}
-
 // What the registers say of each call. openat2 keeps its flags in user memory,
 // where they may have changed since the kernel took its copy: a file that is
 // written is told whatever they say.
-static __always_inline void read_call(struct open_call *call, s32 id, struct pt_regs *regs)
+static __always_inline u32 flags_of_call(s32 id, struct pt_regs *regs)
 {
-	struct open_how *how = (struct open_how *)ARGUMENT_2(regs);
-	call->user_path = ARGUMENT_1(regs);
-	call->flags = (u64)how;
-	if (id == SYS_OPENAT2)
-		bpf_probe_read_user(&call->flags, sizeof(call->flags), &how->flags);
-	if (id == SYS_OPEN)
-		call->flags = call->user_path;
+	u32 flags = 0;
 	if (id == SYS_CREAT)
-		call->flags = O_CREAT | O_WRONLY;
-	if (id == SYS_OPEN || id == SYS_CREAT)
-		call->user_path = ARGUMENT_0(regs);
+		return O_CREAT | O_WRONLY;
+	if (id == SYS_OPEN)
+		return ARGUMENT_1(regs);
+	if (id != SYS_OPENAT2)
+		return ARGUMENT_2(regs);
+	struct open_how *how = (struct open_how *)ARGUMENT_2(regs);
+	bpf_probe_read_user(&flags, sizeof(flags), &how->flags);
+	return flags;
 }
 
 // One program for the four calls: each costs compile time at every start.
 int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct open_call call = { .result = CALL_RESULT(ctx) };
+	struct pt_regs *regs = CALL_REGS(ctx);
+	s32 id = CALL_NUMBER(ctx);
 	if (call.result < 0)
 		return 0;
-	read_call(&call, CALL_NUMBER(ctx), CALL_REGS(ctx));
-	if (CALL_NUMBER(ctx) == SYS_OPENAT2 || wants_to_write(call.flags))
-		file_open_by_fd(&call);
+	call.flags = flags_of_call(id, regs);
+	call.may_write = id == SYS_OPENAT2 || wants_to_write(call.flags);
+	if (!call.may_write && call.flags & (O_PATH | O_DIRECTORY))
+		return 0;
+	struct file *file = own_fd_file(call.result, &call.trust);
+	if (call.trust)
+		call.user_path = id == SYS_OPEN || id == SYS_CREAT ? ARGUMENT_0(regs) : ARGUMENT_1(regs);
+	file_opened((struct task_struct *)bpf_get_current_task(), file, &call);
 	return 0;
 }
 
@@ -237,6 +205,7 @@ int file_open_uring(struct bpf_raw_tracepoint_args *ctx)
 		struct file *file = uring_opened_file(&asked, READ(open, file_slot));
 		call.result = asked.result;
 		call.flags = READ(open, how.flags);
+		call.may_write = wants_to_write(call.flags);
 		call.user_path = uring_first_text(&asked);
 		call.trust = asked.trust | VIA_IO_URING;
 		file_opened((struct task_struct *)asked.task, file, &call);

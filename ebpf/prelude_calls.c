@@ -39,8 +39,10 @@ static __always_inline struct pt_regs *syscall_regs(void)
 
 #if defined(__x86_64__) || defined(bpf_target_x86)
 #define CALLED(regs) READ(regs, orig_ax)
+#define O_DIRECTORY 0200000 // include/uapi/asm-generic/fcntl.h
 #else
 #define CALLED(regs) READ(regs, syscallno)
+#define O_DIRECTORY 040000 // arch/arm64/include/uapi/asm/fcntl.h
 #endif
 
 #define SYS_IO_URING_ENTER 426 // everywhere, 32-bit calls included

@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.pipeline": ("agent.model", "agent.counters", "agent.errors"),
     "agent.canary": ("agent.pipeline", "agent.model", "agent.counters"),
     # The edges of the process.
-    "agent.config": ("agent.model", "agent.errors"),
+    "agent.config": ("agent.model", "agent.errors", "agent.wording"),
+    "agent.wording": (),
     "agent.lock": ("agent.errors",),
     "agent.health": ("agent.model", "agent.errors"),
     "agent.recording": ("agent.model", "agent.errors"),

@@ -189,6 +189,7 @@ class _Agent:
             own_tgids=sensor.own_tgids,
             existing=True,
             compat=sensor.compat,
+            sensitive_files=sensor.sensitive_files,
             lifecycle_bytes=sensor.lifecycle_ring_mib << 20,
             activity_bytes=sensor.activity_ring_mib << 20,
         )

@@ -100,7 +100,7 @@ class Enricher:
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)
-        if process is not None and not _UNSURE_FILE.intersection(event.flags):
+        if process is not None and event.changes and not _UNSURE_FILE.intersection(event.flags):
             self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
         return process
 

@@ -1,4 +1,4 @@
-"""file_open: a regular file was created or opened for writing.
+"""file_open: a regular file was created or opened for writing, or a sensitive one opened at all.
 
 Where the descriptor could be raced (`fd_shared`, `fd_raced`) the path as the
 caller wrote it goes along as `user_path`.  When the slot was empty again there
@@ -27,7 +27,7 @@ RECORD = Layout(
     ("flags_raw", "I"),
     ("created", "I"),
     ("path_end", "I"),
-    ("reserved", "I"),
+    ("sensitive", "I"),
     ("data", f"{1024 + 256}s"),
 )
 _DATA = RECORD.offset("data")
@@ -47,6 +47,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
         inode=file.inode,
         flags_raw=fields.flags_raw,
         created=bool(fields.created or fields.flags_raw & _TMPFILE),
+        sensitive=bool(fields.sensitive),
         upper=header.upper(file.upper),
         user_path=header.c_string(user_path) if user_path else None,
     )

@@ -63,6 +63,9 @@ TOKEN = 0xFEDCBA9876543210  # a canary's, above what a signed number holds
 
 PYTHON = (SYSTEM_PYTHON, "-I", "-c")
 OPEN = "import os, sys; os.chdir(sys.argv[1]); os.open({path}, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)"
+SENSITIVE = (
+    "import os, sys; os.chdir(sys.argv[1]); os.mkdir('.ssh'); os.mknod('.ssh/id_rsa'); os.open('.ssh/id_rsa', 0)"
+)
 IN_DIRECTORY = "import os, sys; os.chdir(sys.argv[1]); {deed}"
 DEEP = "import os, sys; os.chdir(sys.argv[1]); d = '/'.join([c * 200 for c in 'abcdef']); os.makedirs(d); "
 THREADED = "import threading; t = threading.Timer(60, print); t.start(); {deed}; t.cancel()"
@@ -249,6 +252,7 @@ DEEDS: dict[str, Deed] = {
     "file_open-truncated": Deed(FileOpen, (*PYTHON, DEEP + OPEN.format(path="d + '/leaf'"))),
     "file_open-shared": Deed(FileOpen, (*PYTHON, THREADED.format(deed=OPEN.format(path="'./new'")))),
     "file_open-raced": Deed(FileOpen, (*PYTHON, races.PRELUDE + RACED_OPEN), raced),
+    "file_open-sensitive": Deed(FileOpen, (*PYTHON, SENSITIVE), lambda event: event.sensitive),
     "file_unlink": Deed(FileUnlink, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('./a'); os.unlink('./a')"))),
     "file_unlink-directory": Deed(
         FileUnlink,

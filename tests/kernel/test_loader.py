@@ -119,9 +119,9 @@ def test_optional_hook_that_the_verifier_refuses() -> None:
 def test_struct_of_a_name_the_kernel_has() -> None:
     """A struct of our own is ours, also on a kernel that calls one of its own the same."""
     request = wanted("process_exit")
-    probe_in(request, "process_exit")["text"] += "\nstruct writer {\n\tint ours;\n};\n"
+    probe_in(request, "process_exit")["text"] += "\nstruct fown_struct {\n\tint ours;\n};\n"
     types = KernelTypes()
-    known = types.has_struct("writer")
+    known = types.has_struct("fown_struct")
     types.close()
 
     assert known

@@ -33,6 +33,7 @@ probes = ["process_exec", "dns_query"]
 python = "/usr/bin/python3"
 compat = "always"
 own_tgids = [12, 13]
+sensitive_files = ["app/secrets.yml", "*/key.pem", "vault/*"]
 lifecycle_ring_mib = 8
 activity_ring_mib = 64
 
@@ -68,6 +69,7 @@ def test_every_key_can_be_set() -> None:
     assert "collector.example:4250" == settings.address
     assert ("process_exec", "dns_query") == settings.sensor.probes
     assert (12, 13) == settings.sensor.own_tgids
+    assert ("app/secrets.yml", "*/key.pem", "vault/*") == settings.sensor.sensitive_files
     assert Sensitivity.LOW is settings.findings.sensitivity
     set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}
     assert {key.name.split(".")[-1] for key in config.declared_keys()} == set_keys
@@ -106,6 +108,21 @@ def test_every_key_can_be_set() -> None:
         pytest.param(
             "[sensor]\nown_tgids = [0]",
             "f:2: sensor.own_tgids must be a list of at most 15, each a whole number, at least 1",
+        ),
+        *(
+            pytest.param(
+                f"[sensor]\nsensitive_files = [{name!r}]",
+                "f:2: sensor.sensitive_files must be a list of at most 256, each PARENT/LEAF of at most 46 bytes each",
+                id=what,
+            )
+            for name, what in (
+                ("shadow", "no directory"),
+                ("/etc/shadow", "a path"),
+                ("etc/", "no file"),
+                ("*/*", "everything"),
+                ("etc/*.pem", "a pattern"),
+                ("etc/" + "\u00fc" * 24, "48 bytes"),
+            )
         ),
         pytest.param(
             "[sensor]\nactivity_ring_mib = 3",

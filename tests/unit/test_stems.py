@@ -32,6 +32,7 @@ PRELUDE = frozenset(
         "prelude_uring",
         "prelude_targets",
         "prelude_packets",
+        "prelude_opens",
     }
 )
 """C files that are what probes are written in."""

@@ -31,6 +31,7 @@ PRELUDE = (
     "prelude_uring.c",
     "prelude_targets.c",
     "prelude_packets.c",
+    "prelude_opens.c",
 )
 _ROOT = Path(__file__).resolve().parents[3]
 _BOOTSTRAP = (

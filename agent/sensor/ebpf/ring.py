@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
 
 from agent.errors import HostUnsupported
@@ -86,9 +87,16 @@ def read_u64s(library: ctypes.PyDLL, map_fd: int, index: int, count: int) -> tup
 
 def put_key(library: ctypes.PyDLL, map_fd: int, key: int) -> None:
     """Set `key` (u32) of a hash map of u8 to 1.  Raises HostUnsupported when the map is full."""
-    one = ctypes.byref(ctypes.c_uint8(1))
-    if library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint32(key)), one, 0) != 0:
-        raise HostUnsupported(f"process {key} cannot be left out of what is watched: {os.strerror(ctypes.get_errno())}")
+    try:
+        put(library, map_fd, key.to_bytes(4, sys.byteorder), b"\1")
+    except HostUnsupported as error:
+        raise HostUnsupported(f"process {key} cannot be left out of what is watched: {error}") from error
+
+
+def put(library: ctypes.PyDLL, map_fd: int, key: bytes, value: bytes) -> None:
+    """Write one entry of a map.  Raises HostUnsupported when the kernel refuses."""
+    if library.bpf_update_elem(map_fd, key, value, 0) != 0:
+        raise HostUnsupported(os.strerror(ctypes.get_errno()))
 
 
 def put_new(library: ctypes.PyDLL, map_fd: int, key: int, value: bytes) -> None:

@@ -28,6 +28,7 @@ from agent.sensor.ebpf import child
 from agent.sensor.ebpf import owners
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
+from agent.sensor.ebpf import sensitive
 from agent.sensor.ebpf.compat import CompatLane
 from agent.sensor.ebpf.compat import When
 from agent.sensor.existing.scan import Scan
@@ -55,6 +56,8 @@ class Options:
     """Processes that belong to us and are left out; this one always is."""
     existing: bool = False
     """Whether to tell first what was there already."""
+    sensitive_files: tuple[str, ...] = ()
+    """PARENT/LEAF, beside those that are known."""
     lifecycle_bytes: int = LIFECYCLE_BYTES
     activity_bytes: int = ACTIVITY_BYTES
     compat: When = "off"
@@ -98,8 +101,7 @@ class EbpfSource:
         own_tgids = {os.getpid(), *self._options.own_tgids}
         if self._existing is not None and self._existing.tgid is not None:
             own_tgids.add(self._existing.tgid)
-        for tgid in own_tgids:
-            ring.put_key(self._library, self._maps["own_tgids"], tgid)
+        self._tell_kernel(own_tgids)
         self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
         self._compat = CompatLane(self._options.compat, self._options.probes, self._maps)
@@ -114,6 +116,13 @@ class EbpfSource:
     def await_compat(self, timeout_s: float) -> bool:
         """Wait until the second load is over; return whether calls of i386 are seen now."""
         return self._compat.wait(timeout_s)
+
+    def _tell_kernel(self, own_tgids: set[int]) -> None:
+        for tgid in own_tgids:
+            ring.put_key(self._library, self._maps["own_tgids"], tgid)
+        for name, rows in sensitive.tables(self._options.sensitive_files).items():
+            for key, value in rows.items():
+                ring.put(self._library, self._maps[name], key, value)
 
     def poll(self, timeout_s: float) -> list[bytes]:
         """Return the records that are ready, oldest first, and before all others what was there already."""

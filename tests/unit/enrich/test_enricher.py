@@ -79,6 +79,23 @@ def test_a_written_program_comes_with_its_writer(enricher: Enricher) -> None:
     assert ("curl", "/tmp/miner", write.at_ns) == (ran.process.name, ran.path, ran.at_ns)
 
 
+def test_who_reads_a_sensitive_file_is_not_its_writer(enricher: Enricher) -> None:
+    """A file that is told because it was read was not written by its reader."""
+    for tgid in (4, 5):
+        enricher.enrich(executed(tgid, 1))
+    enricher.enrich(opened(4, 1, inode=77))
+    reading = opened(5, 1, inode=77)
+    enricher.enrich(msgspec.structs.replace(reading, created=False, flags_raw=0, sensitive=True))
+    ran = enricher.enrich(executed(6, 2, inode=77)).writer
+    assert ran is not None
+    assert 4 == ran.process.key.tgid
+
+    enricher.enrich(msgspec.structs.replace(reading, created=False, flags_raw=2, sensitive=True))
+    ran = enricher.enrich(executed(6, 3, inode=77)).writer
+    assert ran is not None
+    assert 5 == ran.process.key.tgid
+
+
 def test_an_unwritten_program_has_no_writer(enricher: Enricher) -> None:
     """Writing one file does not taint another, nor the event of writing itself."""
     enricher.enrich(executed(5, 1))

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Which opened files are told for their name alone, and what was told of a file
+// already. Joined behind prelude_targets.c; nothing here is a hook.
+//
+// A name is that of the dentry and of its parent: what the file is called in its own
+// file system, whatever was written, linked or mounted to get there, and the same in
+// every container. Where the parent is the root of a mount its mount point's name is
+// tried, too. Blind to: a file that was given another name (told as file_rename or
+// file_link), and the mount point of a file that is mounted by itself.
+
+#define LISTED_NAME_BYTES 48 // with its NUL; agent/sensor/ebpf/sensitive.py refuses longer ones
+#define FMODE_WRITE 0x2 // include/linux/fs.h
+#define FMODE_CREATED 0x100000 // since 4.19
+
+// Of either name nothing: any.
+struct listed_name {
+	char parent[LISTED_NAME_BYTES];
+	char leaf[LISTED_NAME_BYTES];
+};
+
+struct listed_file {
+	u32 magic; // of the file system it counts on, 0 for any
+	u32 only_written; // not told when it is only read
+};
+
+// Written by the agent; twice what the configuration may add.
+BPF_HASH(sensitive_files, struct listed_name, struct listed_file, 512);
+
+// Key: length of a leaf, or LISTED_NAME_BYTES and that of a parent any leaf of which
+// is listed; value: a bit for each first character (& 63) that such a name has. One in
+// twenty names passes; an open to read costs 0.1 us more for it all.
+BPF_ARRAY(sensitive_lengths, u64, 2 * LISTED_NAME_BYTES);
+
+static __always_inline bool may_be_listed(struct dentry *dentry, const u32 from)
+{
+	struct qstr name = READ(dentry, d_name);
+	u32 at = from + name.len;
+	u8 first = 0;
+	u64 *firsts = sensitive_lengths.lookup(&at);
+	if (name.len >= LISTED_NAME_BYTES || !firsts || !*firsts)
+		return false;
+	bpf_probe_read_kernel(&first, sizeof(first), name.name);
+	return *firsts >> (first & 63) & 1;
+}
+
+static __always_inline bool is_written(struct file *file)
+{
+	return file_type(file) == S_IFREG && READ(file, f_mode) & (FMODE_WRITE | FMODE_CREATED);
+}
+
+static __always_inline bool is_listed(struct listed_name *name, struct file *file)
+{
+	struct listed_file *listed = sensitive_files.lookup(name);
+	if (!listed)
+		return false;
+	struct inode *inode = READ(file, f_inode);
+	struct super_block *super = READ(inode, i_sb);
+	if (listed->magic && listed->magic != READ(super, s_magic))
+		return false;
+	return listed->only_written ? is_written(file) : file_type(file) == S_IFREG;
+}
+
+static __always_inline bool is_listed_below(struct dentry *parent, struct dentry *dentry, struct file *file)
+{
+	struct listed_name name = {};
+	bpf_probe_read_kernel_str(name.leaf, sizeof(name.leaf), READ(dentry, d_name.name));
+	if (is_listed(&name, file))
+		return true;
+	bpf_probe_read_kernel_str(name.parent, sizeof(name.parent), READ(parent, d_name.name));
+	if (is_listed(&name, file))
+		return true;
+	__builtin_memset(name.leaf, 0, sizeof(name.leaf));
+	return is_listed(&name, file);
+}
+
+// Most opens are turned away by the length and the first character of a name.
+static __always_inline bool is_sensitive(struct file *file, bool writes)
+{
+	struct dentry *dentry = READ(file, f_path.dentry);
+	bool listed = may_be_listed(dentry, 0);
+	if (!listed && !writes)
+		return false;
+	struct dentry *parent = READ(dentry, d_parent);
+	if (!listed && !may_be_listed(parent, LISTED_NAME_BYTES))
+		return false;
+	if (is_listed_below(parent, dentry, file))
+		return true;
+	struct vfsmount *vfsmount = READ(file, f_path.mnt);
+	struct mount *mount = CONTAINER_OF(vfsmount, struct mount, mnt);
+	return parent == READ(mount, mnt.mnt_root) && is_listed_below(READ(mount, mnt_mountpoint), dentry, file);
+}
+
+#define REPEAT_NS 1000000000ULL // shorter than anybody needs to tell two writes apart
+
+struct written_file {
+	u64 inode;
+	u32 device;
+	u32 reserved;
+};
+
+struct writer {
+	u64 told_ns;
+	u64 exec_id; // task->self_exec_id: another program in the same process is another writer
+	u32 tgid;
+	u32 reserved;
+};
+
+// Who was last told to write a file; 8,192 files written within a second. The
+// kernel evicts the least recently used, whose next write is then told again.
+BPF_TABLE("lru_hash", struct written_file, struct writer, last_writers, 8192);
+
+static __always_inline struct written_file identity_of(struct file *file)
+{
+	struct inode *inode = READ(file, f_inode);
+	struct super_block *super = READ(inode, i_sb);
+	struct written_file identity = { .inode = READ(inode, i_ino), .device = READ(super, s_dev) };
+	return identity;
+}
+
+static __always_inline bool is_write_repeated(struct task_struct *task, struct file *file)
+{
+	struct written_file key = identity_of(file);
+	struct writer now = {
+		.told_ns = bpf_ktime_get_boot_ns(),
+		.exec_id = READ(task, self_exec_id),
+		.tgid = READ(task, tgid),
+	};
+	struct writer *last = last_writers.lookup(&key);
+	if (last && last->tgid == now.tgid && last->exec_id == now.exec_id && now.told_ns - last->told_ns < REPEAT_NS)
+		return !(READ(file, f_mode) & FMODE_CREATED);
+	last_writers.update(&key, &now);
+	return false;
+}
+
+#define ACCESS_READ 0x72656164 // "read": no number of ptrace's, and no direction of process_vm's
+
+static __always_inline bool is_read_repeated(struct task_struct *task, struct file *file)
+{
+	struct written_file read = identity_of(file);
+	struct access access = {
+		.target_started_ns = read.inode,
+		.target_tgid = read.device,
+		.operation = ACCESS_READ,
+	};
+	return is_access_told(task, &access);
+}
