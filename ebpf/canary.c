@@ -56,7 +56,7 @@ static __always_inline void canary_body(struct task_struct *task, struct canary 
 
 int canary_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct canary canary = { .token = ARGUMENT_1(regs), .result = CALL_RESULT(ctx) };
 	if (ARGUMENT_0(regs) == CANARY_POLICY && is_own_task(task))

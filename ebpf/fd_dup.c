@@ -56,7 +56,7 @@ static __always_inline bool is_stdio(s64 fd)
 // dup2 of a descriptor onto itself changes nothing.
 static __always_inline void fd_dup_by_fd(struct dup_call *call)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	if (call->old_fd == call->new_fd)
 		return;
 	struct file *copy = fd_file(task, call->new_fd, &call->trust);

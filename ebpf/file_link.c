@@ -16,14 +16,12 @@
 
 struct file_link_record {
 	struct record_header header;
-	struct name_info target;
+	struct name_info target; // and behind it, as in link_call,
 	struct name_info name;
 	u32 symbolic;
 	u32 reserved;
 	char data[NAME_ROOM + NAME_ROOM];
 };
-
-#define LINK_TARGET_LIMIT (__builtin_offsetof(struct file_link_record, data) + NAME_ROOM)
 
 struct link_call {
 	struct name_source target;
@@ -42,8 +40,7 @@ static __always_inline void file_link_body(struct task_struct *task, struct link
 	fill_header(&record->header, KIND_file_link, __builtin_offsetof(struct file_link_record, data), task);
 	record->symbolic = call->symbolic;
 	record->reserved = 0;
-	record->target = append_named(task, &record->header, LINK_TARGET_LIMIT, &call->target);
-	record->name = append_named(task, &record->header, sizeof(*record), &call->name);
+	append_two_names(task, &record->header, sizeof(*record), &record->target, &call->target);
 	submit_activity(SLOT_file_link, &record->header);
 }
 
@@ -73,6 +70,6 @@ int file_link_exit(SYS_EXIT_CONTEXT *ctx)
 	if (CALL_RESULT(ctx) < 0)
 		return 0;
 	read_link(&call, CALL_NUMBER(ctx), CALL_REGS(ctx));
-	file_link_body((struct task_struct *)bpf_get_current_task(), &call);
+	file_link_body(current_task(), &call);
 	return 0;
 }

@@ -126,7 +126,7 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 	struct file_open_record *record = reserve_activity(SLOT_file_open, sizeof(*record));
 	if (!record)
 		return;
-	fill_header(&record->header, KIND_file_open, __builtin_offsetof(struct file_open_record, data), task);
+	fill_header_by_reads(&record->header, KIND_file_open, __builtin_offsetof(struct file_open_record, data), task);
 	record->header.result = call->result;
 	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
@@ -140,7 +140,7 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 		append_path(&record->header, OPEN_PATH_LIMIT, READ(file, f_path));
 	}
 	record->path_end = record->header.len;
-	if (call->trust & (FLAG_FD_SHARED | FLAG_FD_RACED | FLAG_OUTCOME_UNKNOWN) && call->user_path)
+	if (record->header.flags & (FLAG_FD_SHARED | FLAG_FD_RACED | FLAG_OUTCOME_UNKNOWN) && call->user_path)
 		append_user_path(&record->header, call);
 	submit_activity(SLOT_file_open, &record->header);
 }
@@ -188,10 +188,11 @@ int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 	call.may_write = id == SYS_OPENAT2 || wants_to_write(call.flags);
 	if (!call.may_write && call.flags & (O_PATH | O_DIRECTORY))
 		return 0;
-	struct file *file = own_fd_file(call.result, &call.trust);
+	struct task_struct *task = current_task();
+	struct file *file = fd_file(task, call.result, &call.trust);
 	if (call.trust)
 		call.user_path = id == SYS_OPEN || id == SYS_CREAT ? ARGUMENT_0(regs) : ARGUMENT_1(regs);
-	file_opened((struct task_struct *)bpf_get_current_task(), file, &call);
+	file_opened(task, file, &call);
 	return 0;
 }
 

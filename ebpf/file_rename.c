@@ -16,14 +16,12 @@
 
 struct file_rename_record {
 	struct record_header header;
-	struct name_info old_name;
+	struct name_info old_name; // and behind it, as in rename_call,
 	struct name_info new_name;
 	u32 flags_raw;
 	u32 reserved;
 	char data[NAME_ROOM + NAME_ROOM];
 };
-
-#define RENAME_OLD_LIMIT (__builtin_offsetof(struct file_rename_record, data) + NAME_ROOM)
 
 struct rename_call {
 	struct name_source old_name;
@@ -39,12 +37,11 @@ static __always_inline void file_rename_body(struct task_struct *task, struct re
 	struct file_rename_record *record = reserve_activity(SLOT_file_rename, sizeof(*record));
 	if (!record)
 		return;
-	fill_header(&record->header, KIND_file_rename, __builtin_offsetof(struct file_rename_record, data), task);
+	fill_header_by_reads(&record->header, KIND_file_rename, __builtin_offsetof(struct file_rename_record, data), task);
 	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->reserved = 0;
-	record->old_name = append_named(task, &record->header, RENAME_OLD_LIMIT, &call->old_name);
-	record->new_name = append_named(task, &record->header, sizeof(*record), &call->new_name);
+	append_two_names(task, &record->header, sizeof(*record), &record->old_name, &call->old_name);
 	submit_activity(SLOT_file_rename, &record->header);
 }
 
@@ -66,7 +63,7 @@ int file_rename_exit(SYS_EXIT_CONTEXT *ctx)
 	}
 	if (CALL_NUMBER(ctx) == SYS_RENAMEAT2)
 		call.flags = ARGUMENT_4(regs);
-	file_rename_body((struct task_struct *)bpf_get_current_task(), &call);
+	file_rename_body(current_task(), &call);
 	return 0;
 }
 

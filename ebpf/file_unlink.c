@@ -37,7 +37,7 @@ static __always_inline void file_unlink_body(struct task_struct *task, struct un
 	struct file_unlink_record *record = reserve_activity(SLOT_file_unlink, sizeof(*record));
 	if (!record)
 		return;
-	fill_header(&record->header, KIND_file_unlink, __builtin_offsetof(struct file_unlink_record, data), task);
+	fill_header_by_reads(&record->header, KIND_file_unlink, __builtin_offsetof(struct file_unlink_record, data), task);
 	record->header.flags |= call->trust;
 	record->directory = call->directory;
 	record->reserved = 0;
@@ -59,7 +59,7 @@ int file_unlink_exit(SYS_EXIT_CONTEXT *ctx)
 		call.name.address = ARGUMENT_1(regs);
 		call.directory = (ARGUMENT_2(regs) & AT_REMOVEDIR) != 0;
 	}
-	file_unlink_body((struct task_struct *)bpf_get_current_task(), &call);
+	file_unlink_body(current_task(), &call);
 	return 0;
 }
 

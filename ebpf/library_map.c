@@ -54,7 +54,7 @@ static __always_inline void library_map_body(struct task_struct *task, struct fi
 
 int library_map_exit_mmap(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	s64 result = CALL_RESULT(ctx);
 	u32 trust = 0;

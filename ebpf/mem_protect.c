@@ -84,6 +84,6 @@ int mem_protect_exit(SYS_EXIT_CONTEXT *ctx)
 		return 0;
 	range.start = ARGUMENT_0(regs);
 	range.end = range.start + ((length + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1ULL));
-	mem_protect_body((struct task_struct *)bpf_get_current_task(), &range);
+	mem_protect_body(current_task(), &range);
 	return 0;
 }

@@ -75,7 +75,7 @@ static __always_inline void memfd_create_body(struct task_struct *task, struct f
 
 int memfd_create_exit_memfd_create(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct memfd_call call = { .result = CALL_RESULT(ctx) };
 	if (call.result < 0)

@@ -144,7 +144,7 @@ static __always_inline void read_move_mount(struct mount_call *call, struct task
 // One program for the four calls: each costs compile time at every start.
 int mount_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct mount_call call = { .result = CALL_RESULT(ctx) };
 	u64 first = ARGUMENT_0(regs), second = ARGUMENT_1(regs);

@@ -103,7 +103,7 @@ static __always_inline bool is_decoy(struct task_struct *task, struct sock *sk, 
 // accept and accept4 alike.
 int net_accept_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct accept_call call = { .fd = CALL_RESULT(ctx) };
 	if (call.fd < 0 || is_own_task(task))
 		return 0;

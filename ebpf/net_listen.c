@@ -50,7 +50,7 @@ static __always_inline void net_listen_body(struct task_struct *task, struct soc
 
 int net_listen_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct listen_call call = { .result = CALL_RESULT(ctx), .fd = ARGUMENT_0(CALL_REGS(ctx)) };
 	if (is_own_task(task))
 		return 0;

@@ -40,7 +40,7 @@ static __always_inline bool is_raw(u32 family, u32 type)
 
 int net_socket_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct net_socket_record *record;
 	u32 family = ARGUMENT_0(regs);

@@ -24,10 +24,17 @@
 		value_;                                                        \
 	})
 
+// Reads pointer->field where the verifier knows what `pointer` is: a plain load, a
+// twentieth of READ()'s price. `known` is a constant: false costs nothing either.
+#define LOAD(known, pointer, field) ((known) ? (pointer)->field : READ(pointer, field))
+
 // Asked of BTF by the loader, for every pair named in the text: 1 or 0, and the
 // enumerator's value or -1.
 #define KERNEL_HAS(type, field) KERNEL_HAS_##type##__##field
 #define KERNEL_VALUE(type, enumerator) KERNEL_VALUE_##type##__##enumerator
+
+// A loop that clang keeps a loop: unrolled, its body is compiled once for each round.
+#define ROLLED _Pragma("clang loop unroll(disable)")
 
 #define CONTAINER_OF(pointer, type, member) ((type *)((char *)(pointer) - __builtin_offsetof(type, member)))
 

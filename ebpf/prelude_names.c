@@ -100,7 +100,7 @@ static __always_inline struct path name_base(struct task_struct *task, struct na
 			*flags |= FLAG_FD_SHARED;
 		return first == '/' ? READ(fs, root) : READ(fs, pwd);
 	}
-	struct file *file = fd_file(task, source->dirfd, flags);
+	struct file *file = fd_file_by_reads(task, source->dirfd, flags);
 	return file ? READ(file, f_path) : base;
 }
 
@@ -123,4 +123,13 @@ static __always_inline struct name_info append_named(struct task_struct *task, s
 	}
 	info.end = header->len;
 	return info;
+}
+
+// Append two names, the first where NAME_ROOM bytes are left below `limit` for the
+// second: `infos` and `sources` are two each.
+static __always_inline void append_two_names(struct task_struct *task, struct record_header *header, const u32 limit,
+					     struct name_info *infos, struct name_source *sources)
+{
+	ROLLED for (int which = 0; which < 2; which++)
+		infos[which] = append_named(task, header, which ? limit : limit - NAME_ROOM, &sources[which]);
 }

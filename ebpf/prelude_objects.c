@@ -4,82 +4,101 @@
 // namespaces, paths from dentries and mounts, files, sockets, descriptors.
 // Joined behind prelude.c; nothing here is a hook.
 
-// The cgroup that says most: the unified one, or on a host whose containers
-// live in the v1 hierarchies (unified at its root) that of the pids controller.
-static __always_inline struct kernfs_node *cgroup_parent(struct kernfs_node *node)
+// The calling task, as the verifier knows it, for LOAD(); not in programs on
+// cgroups, where the question is younger than the floor. Before 5.11 nobody can ask.
+#if KERNEL_VALUE(bpf_func_id, BPF_FUNC_get_current_task_btf) > 0
+#define TASK_IS_KNOWN true
+#define current_task() ((struct task_struct *)bpf_get_current_task_btf())
+#else
+#define TASK_IS_KNOWN false
+#define current_task() ((struct task_struct *)bpf_get_current_task())
+#endif
+
+static __always_inline struct kernfs_node *cgroup_parent(struct kernfs_node *node, const bool known)
 {
 #if KERNEL_HAS(kernfs_node, __parent)
-	return READ(node, __parent);
+	return LOAD(known, node, __parent);
 #else
-	return READ(node, parent);
+	return LOAD(known, node, parent);
 #endif
 }
 
-static __always_inline struct kernfs_node *cgroup_node(struct task_struct *task)
+// The cgroup that says most: the unified one, or on a host whose containers
+// live in the v1 hierarchies (unified at its root) that of the pids controller.
+static __always_inline struct kernfs_node *cgroup_node(struct task_struct *task, const bool known)
 {
-	struct css_set *set = READ(task, cgroups);
-	struct cgroup *cgroup = READ(set, dfl_cgrp);
-	struct kernfs_node *node = READ(cgroup, kn);
+	struct css_set *set = LOAD(known, task, cgroups);
+	struct cgroup *cgroup = LOAD(known, set, dfl_cgrp);
+	struct kernfs_node *node = LOAD(known, cgroup, kn);
 #if KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id) >= 0
-	if (!cgroup_parent(node)) {
-		struct cgroup_subsys_state *state = READ(set, subsys[KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id)]);
+	if (!cgroup_parent(node, known)) {
+		struct cgroup_subsys_state *state = LOAD(known, set, subsys[KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id)]);
 		if (state) {
-			cgroup = READ(state, cgroup);
-			node = READ(cgroup, kn);
+			cgroup = LOAD(known, state, cgroup);
+			node = LOAD(known, cgroup, kn);
 		}
 	}
 #endif
 	return node;
 }
 
-static __always_inline void fill_namespaces(struct record_header *header, struct task_struct *task)
+// The namespaces of a process are its leader's; the number it has in its own stands
+// behind its pid at a place that the verifier does not follow.
+static __always_inline void fill_namespaces(struct record_header *header, struct task_struct *task, const bool known)
 {
-	struct task_struct *leader = READ(task, group_leader);
-	struct nsproxy *namespaces = READ(task, nsproxy);
+	struct task_struct *leader = LOAD(known, task, group_leader);
+	struct nsproxy *namespaces = LOAD(known, task, nsproxy);
+	struct mnt_namespace *mnt_ns = LOAD(known, namespaces, mnt_ns);
 	struct pid *pid = READ(leader, thread_pid);
 	struct upid upid = {};
 	u32 level = READ(pid, level);
 	bpf_probe_read_kernel(&upid, sizeof(upid), &pid->numbers[level]);
 	struct pid_namespace *pid_ns = upid.ns;
-	struct mnt_namespace *mnt_ns = READ(namespaces, mnt_ns);
 	header->ns_tgid = upid.nr;
 	header->pid_ns = READ(pid_ns, ns.inum);
-	header->mnt_ns = READ(mnt_ns, ns.inum);
+	header->mnt_ns = LOAD(known, mnt_ns, ns.inum);
 }
 
-// The ids lie side by side in struct cred: two reads instead of four.
-static __always_inline void fill_credentials(struct record_header *header, struct task_struct *task)
+static __always_inline void fill_credentials(struct record_header *header, struct task_struct *task, const bool known)
 {
-	const struct cred *cred = READ(task, cred);
-	struct {
-		u32 id, group;
-	} real = {}, effective = {};
-	bpf_probe_read_kernel(&real, sizeof(real), &cred->uid);
-	bpf_probe_read_kernel(&effective, sizeof(effective), &cred->euid);
-	header->uid = real.id;
-	header->gid = real.group;
-	header->euid = effective.id;
-	header->egid = effective.group;
+	const struct cred *cred = LOAD(known, task, cred);
+	header->uid = LOAD(known, cred, uid.val);
+	header->gid = LOAD(known, cred, gid.val);
+	header->euid = LOAD(known, cred, euid.val);
+	header->egid = LOAD(known, cred, egid.val);
 }
 
-// Who: `task`, whatever the context the hook runs in.
-static __always_inline void fill_header(struct record_header *header, u32 kind, u32 len, struct task_struct *task)
+static __always_inline void fill_header_from(struct record_header *header, u32 kind, u32 len, struct task_struct *task,
+					     const bool known)
 {
-	struct task_struct *leader = READ(task, group_leader);
-	struct kernfs_node *node = cgroup_node(task);
+	struct task_struct *leader = LOAD(known, task, group_leader);
+	struct kernfs_node *node = cgroup_node(task, known);
 	header->time_ns = bpf_ktime_get_boot_ns();
-	header->started_ns = READ(leader, start_boottime);
-	header->cgroup_id = READ(node, id);
+	header->started_ns = LOAD(known, leader, start_boottime);
+	header->cgroup_id = LOAD(known, node, id);
 	header->result = 0;
 	header->kind = kind;
 	header->len = len;
 	header->flags = CALL_FLAGS;
 	header->cpu = bpf_get_smp_processor_id();
-	header->tgid = READ(task, tgid);
-	header->tid = READ(task, pid);
+	header->tgid = LOAD(known, task, tgid);
+	header->tid = LOAD(known, task, pid);
 	header->reserved = 0;
-	fill_namespaces(header, task);
-	fill_credentials(header, task);
+	fill_namespaces(header, task, known);
+	fill_credentials(header, task, known);
+}
+
+// Who: the calling task, from current_task() and from nowhere else: the verifier refuses any other.
+static __always_inline void fill_header(struct record_header *header, u32 kind, u32 len, struct task_struct *task)
+{
+	fill_header_from(header, kind, len, task, TASK_IS_KNOWN);
+}
+
+// Who: `task`, whatever the context the hook runs in.
+static __always_inline void fill_header_by_reads(struct record_header *header, u32 kind, u32 len,
+						 struct task_struct *task)
+{
+	fill_header_from(header, kind, len, task, false);
 }
 
 // Append one NUL-terminated name at header.len; `size` is where the section ends.
@@ -156,9 +175,9 @@ static __always_inline void append_path(struct record_header *header, const u32 
 // Append the names of a cgroup up to its hierarchy's root, leaf first.
 static __always_inline void append_cgroup(struct record_header *header, const u32 size, struct task_struct *task)
 {
-	struct kernfs_node *node = cgroup_node(task);
+	struct kernfs_node *node = cgroup_node(task, false);
 	for (int step = 0; step < CGROUP_STEPS; step++) {
-		struct kernfs_node *parent = cgroup_parent(node);
+		struct kernfs_node *parent = cgroup_parent(node, false);
 		if (!parent)
 			return;
 		if (append_name(header, size, READ(node, name)))
@@ -296,38 +315,30 @@ static __always_inline bool is_listening(struct sock *sk)
 	return READ(sk, __sk_common.skc_state) == TCP_LISTEN;
 }
 
-static __always_inline struct file *file_in_slot(struct file **slots, long fd, u32 slot_count, int users, u32 *flags)
+static __always_inline struct file *fd_file_from(struct task_struct *task, long fd, u32 *flags, const bool known)
 {
+	struct files_struct *files = LOAD(known, task, files);
+	struct fdtable *table = LOAD(known, files, fdt);
+	struct file **slots = LOAD(known, table, fd);
 	struct file *file = 0;
-	if (users > 1)
+	if (LOAD(known, files, count.counter) > 1)
 		*flags |= FLAG_FD_SHARED;
-	if (fd >= 0 && fd < slot_count)
+	if (fd >= 0 && fd < LOAD(known, table, max_fds))
 		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
 	if (!file)
 		*flags |= FLAG_FD_RACED;
 	return file;
 }
 
-// The file a descriptor of `task` names now. A shared table (files->count > 1)
-// can change under us: said in `flags`, as is a slot that is empty already.
+// The file a descriptor of the calling task (current_task()) names now. A shared table
+// (files->count > 1) can change under us: said in `flags`, as is a slot that is empty already.
 static __always_inline struct file *fd_file(struct task_struct *task, long fd, u32 *flags)
 {
-	struct files_struct *files = READ(task, files);
-	struct fdtable *table = READ(files, fdt);
-	return file_in_slot(READ(table, fd), fd, READ(table, max_fds), READ(files, count.counter), flags);
+	return fd_file_from(task, fd, flags, TASK_IS_KNOWN);
 }
 
-// The same of the calling task, for a hook that nearly every call passes: the verifier
-// knows what these pointers are, and a plain load is a twentieth of READ()'s price.
-static __always_inline struct file *own_fd_file(long fd, u32 *flags)
+// The same, of any task.
+static __always_inline struct file *fd_file_by_reads(struct task_struct *task, long fd, u32 *flags)
 {
-#if KERNEL_VALUE(bpf_func_id, BPF_FUNC_get_current_task_btf) > 0 // since 5.11
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct files_struct *files = task->files;
-	struct fdtable *table = files->fdt;
-	struct file **slots = table->fd;
-	return file_in_slot(slots, fd, table->max_fds, files->count.counter, flags);
-#else
-	return fd_file((struct task_struct *)bpf_get_current_task(), fd, flags);
-#endif
+	return fd_file_from(task, fd, flags, false);
 }

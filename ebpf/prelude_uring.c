@@ -292,6 +292,6 @@ static __always_inline struct file *uring_opened_file(struct uring_call *call, u
 		return 0;
 	if (slot)
 		return uring_slot_file(call, slot);
-	return fd_file((struct task_struct *)call->task, call->result, &call->trust);
+	return fd_file_by_reads((struct task_struct *)call->task, call->result, &call->trust);
 }
 #endif

@@ -116,22 +116,32 @@ static __always_inline void append_args(struct process_exec_record *record, stru
 	record->header.len = at + bytes;
 }
 
-static __always_inline bool is_loader_variable(const char *text)
+// LD_PRE and LD_LIB, little-endian. Numbers and no branches, because the verifier
+// follows every branch of every step.
+#define LOADER_PREFIX_MASK 0xffffffffffffULL
+#define LOADER_PRELOAD 0x4552505f444cULL
+#define LOADER_LIBRARY 0x42494c5f444cULL
+
+static __always_inline u64 is_zero(u64 value)
 {
-	return text[0] == 'L' && text[1] == 'D' && text[2] == '_' &&
-	       ((text[3] == 'P' && text[4] == 'R' && text[5] == 'E') ||
-		(text[3] == 'L' && text[4] == 'I' && text[5] == 'B'));
+	return ((value - 1) & ~value) >> 63;
+}
+
+static __always_inline u32 is_loader_variable(const char *text)
+{
+	u64 prefix = *(const u64 *)text & LOADER_PREFIX_MASK;
+	return is_zero(prefix ^ LOADER_PRELOAD) | is_zero(prefix ^ LOADER_LIBRARY);
 }
 
 // Read the environment string by string where the next kept one would go, and
-// step over it only when it is LD_PRELOAD or LD_LIBRARY_PATH.
-static __always_inline void append_environment(struct process_exec_record *record, struct mm_struct *mm,
-					       const u32 limit)
+// step over it only when it is LD_PRELOAD or LD_LIBRARY_PATH. Whether a step begins
+// inside a long string stands in the record (`reserved`, 0 before and after), where
+// the verifier does not tell one case from the other.
+static __always_inline void walk_environment(struct process_exec_record *record, struct mm_struct *mm, const u32 limit)
 {
 	u64 from = READ(mm, env_start);
 	u64 end = READ(mm, env_end);
-	bool at_start = true;
-	for (int step = 0; step < ENV_STEPS; step++) {
+	ROLLED for (int step = 0; step < ENV_STEPS; step++) {
 		u32 at = *(volatile u32 *)&record->header.len;
 		if (from >= end)
 			return;
@@ -143,14 +153,12 @@ static __always_inline void append_environment(struct process_exec_record *recor
 			record->header.flags |= FLAG_READ_ERROR;
 			return;
 		}
-		bool whole = length < ENV_BYTES;
-		if (at_start && is_loader_variable(text)) {
-			record->header.len = at + length;
-			if (!whole)
-				record->header.flags |= FLAG_TRUNCATED;
-		}
-		from += whole ? length : length - 1;
-		at_start = whole;
+		u32 cut = (u64)length / ENV_BYTES;
+		u32 kept = is_loader_variable(text) & ~*(volatile u32 *)&record->reserved;
+		record->header.len = at + kept * length;
+		record->header.flags |= (kept & cut) * FLAG_TRUNCATED;
+		from += length - cut;
+		*(volatile u32 *)&record->reserved = cut;
 	}
 	record->header.flags |= FLAG_TRUNCATED;
 }
@@ -163,64 +171,77 @@ static __always_inline void fill_parent(struct process_exec_record *record, stru
 	record->parent_started_ns = READ(leader, start_boottime);
 }
 
+// Where each piece of text must end, and how long the last ones may be.
+struct exec_limits {
+	u32 path, cwd, names, filename, args, end;
+	u32 filename_room, args_room;
+};
+
 static __always_inline void fill_text(struct process_exec_record *record, struct task_struct *task,
-				      struct linux_binprm *bprm, const bool large)
+				      struct linux_binprm *bprm, struct exec_limits *limits)
 {
-	const u32 names = DATA_AT + (large ? LARGE_NAMES : SMALL_NAMES);
-	const u32 filename = names + (large ? LARGE_FILENAME : SMALL_FILENAME);
-	const u32 args = filename + (large ? LARGE_ARGS : SMALL_ARGS);
-	const u32 end = args + (large ? LARGE_ENV : SMALL_ENV);
 	struct file *file = READ(bprm, file);
 	struct fs_struct *fs = READ(task, fs);
 	struct mm_struct *mm = READ(task, mm);
-	append_path(&record->header, names - (large ? 2048 : 768), READ(file, f_path));
-	record->path_end = record->header.len;
-	append_path(&record->header, names - (large ? 1024 : 512), READ(fs, pwd));
-	record->cwd_end = record->header.len;
-	append_cgroup(&record->header, names, task);
+	ROLLED for (int piece = 0; piece < 2; piece++) {
+		append_path(&record->header, piece ? limits->cwd : limits->path, piece ? READ(fs, pwd) : READ(file, f_path));
+		if (piece)
+			record->cwd_end = record->header.len;
+		else
+			record->path_end = record->header.len;
+	}
+	append_cgroup(&record->header, limits->names, task);
 	record->cgroup_end = record->header.len;
-	append_filename(record, bprm, filename, large ? LARGE_FILENAME : SMALL_FILENAME);
+	append_filename(record, bprm, limits->filename, limits->filename_room);
 	record->filename_end = record->header.len;
-	append_args(record, mm, args, large ? LARGE_ARGS : SMALL_ARGS);
+	append_args(record, mm, limits->args, limits->args_room);
 	record->args_end = record->header.len;
-	append_environment(record, mm, end);
+	record->reserved = 0;
+	walk_environment(record, mm, limits->end);
+	record->reserved = 0;
 }
 
-static __always_inline struct process_exec_record *build(struct task_struct *task, struct linux_binprm *bprm,
-							 const bool large)
+static __always_inline void fill_record(struct process_exec_record *record, struct task_struct *task,
+					struct linux_binprm *bprm, struct exec_limits *limits)
 {
-	const u64 size = DATA_AT + (large ? LARGE_DATA : SMALL_DATA);
-	struct process_exec_record *record = reserve_lifecycle(SLOT_process_exec, size);
-	if (!record)
-		return 0;
 	fill_header(&record->header, KIND_process_exec, DATA_AT, task);
 	fill_file(&record->file, READ(bprm, file));
-	fill_stdio(&record->stdio[0], task, 0);
-	fill_stdio(&record->stdio[1], task, 1);
-	fill_stdio(&record->stdio[2], task, 2);
+	ROLLED for (int fd = 0; fd < 3; fd++)
+		fill_stdio(&record->stdio[fd], task, fd);
 	fill_parent(record, task);
-	record->reserved = 0;
 	bpf_probe_read_kernel_str(record->comm, sizeof(record->comm), &task->comm);
-	fill_text(record, task, bprm, large);
-	return record;
+	fill_text(record, task, bprm, limits);
 }
 
+// One code for both sizes: it is the longest of all programs, and compiled twice it
+// took a fifth of the start.
 static __always_inline void process_exec_body(struct task_struct *task, struct linux_binprm *bprm)
 {
-	struct process_exec_record *record = build(task, bprm, false);
-	if (!record)
-		return;
-	if (record->header.flags & FLAG_TRUNCATED) {
-		discard_lifecycle(&record->header);
-		record = build(task, bprm, true);
+	ROLLED for (int large = 0; large < 2; large++) {
+		struct exec_limits limits = {
+			.path = DATA_AT + (large ? LARGE_NAMES - 2048 : SMALL_NAMES - 768),
+			.cwd = DATA_AT + (large ? LARGE_NAMES - 1024 : SMALL_NAMES - 512),
+			.names = DATA_AT + (large ? LARGE_NAMES : SMALL_NAMES),
+			.filename_room = large ? LARGE_FILENAME : SMALL_FILENAME,
+			.args_room = large ? LARGE_ARGS : SMALL_ARGS,
+		};
+		limits.filename = limits.names + limits.filename_room;
+		limits.args = limits.filename + limits.args_room;
+		limits.end = limits.args + (large ? LARGE_ENV : SMALL_ENV);
+		struct process_exec_record *record = reserve_lifecycle(SLOT_process_exec, limits.end);
 		if (!record)
 			return;
+		fill_record(record, task, bprm, &limits);
+		if (large || !(record->header.flags & FLAG_TRUNCATED)) {
+			submit_lifecycle_now(SLOT_process_exec, &record->header);
+			return;
+		}
+		discard_lifecycle(&record->header);
 	}
-	submit_lifecycle_now(SLOT_process_exec, &record->header);
 }
 
 int process_exec_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	process_exec_body((struct task_struct *)ctx->args[0], (struct linux_binprm *)ctx->args[2]);
+	process_exec_body(current_task(), (struct linux_binprm *)ctx->args[2]);
 	return 0;
 }

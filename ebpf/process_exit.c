@@ -33,6 +33,6 @@ static __always_inline void process_exit_body(struct task_struct *task)
 
 int process_exit_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	process_exit_body((struct task_struct *)ctx->args[0]);
+	process_exit_body(current_task());
 	return 0;
 }

@@ -28,7 +28,7 @@ static __always_inline void process_fork_body(struct task_struct *task, struct t
 	struct task_struct *parent = READ(child, real_parent);
 	struct task_struct *leader = READ(parent, group_leader);
 	struct record_header in_child;
-	fill_namespaces(&in_child, child);
+	fill_namespaces(&in_child, child, false);
 	fill_header(&record->header, KIND_process_fork, sizeof(*record), task);
 	record->child_started_ns = READ(child, start_boottime);
 	record->parent_started_ns = READ(leader, start_boottime);
@@ -41,6 +41,6 @@ static __always_inline void process_fork_body(struct task_struct *task, struct t
 
 int process_fork_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	process_fork_body((struct task_struct *)ctx->args[0], (struct task_struct *)ctx->args[1]);
+	process_fork_body(current_task(), (struct task_struct *)ctx->args[1]);
 	return 0;
 }

@@ -68,6 +68,6 @@ int process_name_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	if (CALL_RESULT(ctx) != 0 || (u32)ARGUMENT_0(CALL_REGS(ctx)) != PR_SET_NAME)
 		return 0;
-	process_name_body((struct task_struct *)bpf_get_current_task());
+	process_name_body(current_task());
 	return 0;
 }

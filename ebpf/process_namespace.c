@@ -171,7 +171,7 @@ static __always_inline void process_namespace_body(struct task_struct *task, str
 // One program for the two calls: each costs compile time at every start.
 int process_namespace_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	u64 first = ARGUMENT_0(regs);
 	struct namespace_call call = { .result = CALL_RESULT(ctx), .flags = first };

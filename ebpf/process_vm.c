@@ -71,7 +71,7 @@ static __always_inline void process_vm_body(
 
 int process_vm_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct process_vm_call call = {
 		.result = CALL_RESULT(ctx),

@@ -72,7 +72,7 @@ static __always_inline void ptrace_body(struct task_struct *task, struct task_st
 
 int ptrace_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct ptrace_call call = { .result = CALL_RESULT(ctx), .request = ARGUMENT_0(regs), .number = ARGUMENT_1(regs) };
 	struct task_struct *target = task;

@@ -147,7 +147,7 @@ static __always_inline void unix_connect_by_socket(struct task_struct *task, str
 // Most connects are of another family and go back after the look at the socket.
 int unix_connect_exit(SYS_EXIT_CONTEXT *ctx)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *task = current_task();
 	struct pt_regs *regs = CALL_REGS(ctx);
 	struct unix_call call = { .result = CALL_RESULT(ctx) };
 	struct file *file = fd_file(task, (s32)ARGUMENT_0(regs), &call.trust);

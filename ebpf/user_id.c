@@ -123,7 +123,7 @@ static __always_inline void user_id_body(struct task_struct *task)
 int user_id_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	if (CALL_RESULT(ctx) == 0)
-		user_id_body((struct task_struct *)bpf_get_current_task());
+		user_id_body(current_task());
 	return 0;
 }
 

@@ -46,6 +46,6 @@ static __always_inline void userfaultfd_body(struct task_struct *task, u32 flags
 int userfaultfd_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct pt_regs *regs = CALL_REGS(ctx);
-	userfaultfd_body((struct task_struct *)bpf_get_current_task(), ARGUMENT_0(regs), CALL_RESULT(ctx));
+	userfaultfd_body(current_task(), ARGUMENT_0(regs), CALL_RESULT(ctx));
 	return 0;
 }
