@@ -1,6 +1,6 @@
 """Canaries: whether what happens in the kernel still comes out at the end.
 
-Every PERIOD_S the sensor lets one go; it takes the way of every event, and is
+Every self_check_interval_s the sensor lets one go; it takes the way of every event, and is
 looked for where events leave for the spool. Its rows are kept with the others:
 health says how things stand, the rows when the host was watched.
 
@@ -21,9 +21,8 @@ from agent.model import Finding
 from agent.model import Surroundings
 from agent.pipeline import Deliver
 
-PERIOD_S = 30.0
 RINGS = frozenset({"lifecycle", "activity"})
-MISSED_LIMIT = 2  # one may be late on a host that is starved; two in a row are a minute without a sign
+MISSED_LIMIT = 2  # one may be late on a host that is starved; two in a row are no chance any more
 _NS_PER_US = 1_000
 
 _log = logging.getLogger(__name__)
@@ -35,14 +34,17 @@ class Canaries:
     def __init__(
         self,
         deliver: Deliver,
+        *,
         let_go: Callable[[int], bool],
         counters: Counters,
+        period_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`let_go` makes the sensor report a token by both rings, and is False when it cannot."""
         self._deliver = deliver
         self._let_go = let_go
         self._counters = counters
+        self._period_s = period_s
         self._clock = clock
         self._due_s = clock()
         self._token: int | None = None
@@ -67,14 +69,14 @@ class Canaries:
         """Write out what is due, and let the next canary go when it is time; once a round of the pipeline."""
         self._deliver.flush()
         if self._clock() >= self._due_s:
-            self._due_s = self._clock() + PERIOD_S
+            self._due_s = self._clock() + self._period_s
             self._next()
 
     def trouble(self) -> str | None:
         """Return what two canaries that stayed away mean, None while they come back."""
         if self._missed < MISSED_LIMIT:
             return None
-        rings, silent_s = " or ".join(sorted(self._missing)), self._missed * PERIOD_S
+        rings, silent_s = " or ".join(sorted(self._missing)), self._missed * self._period_s
         return (
             f"no canary came back by the {rings} ring for {silent_s:.0f} s: "
             "the sensor is blind there, or the agent is far behind"

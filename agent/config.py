@@ -87,6 +87,7 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
         RingMib, Meta(description="Kernel memory for starts and ends of processes that wait to be read.")
     ] = 2
     activity_ring_mib: Annotated[RingMib, Meta(description="The same for everything else.")] = 1
+    self_check_interval_s: Annotated[int, Meta(ge=1, description="How often canary and hooks are looked after.")] = 30
 
 
 class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Stages arrive at the pipeline as arguments.
     "agent.pipeline": ("agent.model", "agent.counters", "agent.errors"),
     "agent.canary": ("agent.pipeline", "agent.model", "agent.counters"),
+    "agent.guard": ("agent.sensor.source", "agent.counters"),
     # The edges of the process.
     "agent.config": ("agent.model", "agent.errors", "agent.wording"),
     "agent.wording": (),

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import click
-import msgspec
 
 from agent import config as configuration
 from agent import findings
@@ -19,6 +18,8 @@ from agent.classify import Classifier
 from agent.commands import _names
 from agent.commands import _process
 from agent.commands._reports import Reports
+from agent.commands._standing import heeding
+from agent.commands._standing import standing
 from agent.config import Config
 from agent.counters import Counters
 from agent.decode import Decoder
@@ -31,6 +32,7 @@ from agent.enrich.procfs import boot_at_ns
 from agent.errors import ConfigError
 from agent.errors import HostUnsupported
 from agent.errors import StateError
+from agent.guard import Guard
 from agent.lock import HostLock
 from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
@@ -95,28 +97,6 @@ def wanted_probes(settings: Config) -> tuple[Probe, ...]:
     return tuple(declared[name] for name in sorted(names))
 
 
-def standing(opened: tuple[ProbeStatus, ...]) -> tuple[ProbeStatus, ...]:
-    """Return what became of every probe there is, those that the settings leave out too, and what goes blind."""
-    became = {status.name: status for status in opened}
-    types = findings.load()
-    for name in sorted({probe.name for probe in probes.load()} - {status.name for status in opened if status.attached}):
-        status = became.get(name) or ProbeStatus(name=name, attached=False, reason="left out in [sensor] probes")
-        became[name] = msgspec.structs.replace(status, blind_findings=findings.blind(types, [name]))
-    return tuple(became[name] for name in sorted(became))
-
-
-def heeding(statuses: tuple[ProbeStatus, ...], trouble: str | None) -> tuple[ProbeStatus, ...]:
-    """Return what is to be said of the probes when the canaries are in `trouble`: theirs does not count as attached."""
-    if trouble is None:
-        return statuses
-    return tuple(
-        msgspec.structs.replace(status, attached=False, reason=trouble)
-        if status.name == canary.PROBE.name and status.attached
-        else status
-        for status in statuses
-    )
-
-
 def _target(settings: Config) -> Target:
     files = settings.collector
     return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
@@ -153,10 +133,12 @@ class _Agent:
             closing.callback(_part, delivery)
             delivery.start()
             decoder = Decoder(wanted, counters, boot_at_ns())
-            canaries = Canaries(delivery, source.let_go, counters)
+            period_s = settings.sensor.self_check_interval_s
+            canaries = Canaries(delivery, let_go=source.let_go, counters=counters, period_s=period_s)
+            guard = Guard(source.look_after, counters=counters, period_s=period_s)
             reports = Reports(
                 totals=lambda: source.counters() | _held(enricher),
-                probes=lambda: heeding(statuses, canaries.trouble()),
+                probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
                 counters=counters,
                 file=health.beside(settings.lock_file),
                 boot_id=self._host.boot_id,
@@ -166,6 +148,7 @@ class _Agent:
 
             def over() -> bool:
                 decoder.wall_offset_ns = boot_at_ns()
+                guard.maybe_look()
                 reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
@@ -209,6 +192,12 @@ def _closed(source: Source, stop: _process.Stop) -> bool:
     if stop.is_set():
         source.close()
     return stop.is_set()
+
+
+def _broken(guard: Guard, canaries: Canaries) -> dict[str, str]:
+    """Return what is wrong with probes that were attached; of the canary's own, that none comes back."""
+    trouble = canaries.trouble()
+    return guard.broken() | ({canary.PROBE.name: trouble} if trouble else {})
 
 
 def _held(enricher: Enricher) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What a sensor is: five functions and nothing else.
+"""What a sensor is: six functions and nothing else.
 
 The eBPF source and the user-space source both give records that the same
 decoder understands; nobody downstream knows which one runs.
@@ -6,9 +6,21 @@ decoder understands; nobody downstream knows which one runs.
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from typing import Protocol
 
 from agent.model import ProbeStatus
+
+
+class Harm(NamedTuple):
+    """What somebody did to a sensor."""
+
+    probe: str
+    """The probe that does not see what it should."""
+    what: str
+    """`cgroup_sock_addr connect4 was detached`."""
+    mended: bool
+    """Whether it sees again."""
 
 
 class Source(Protocol):
@@ -28,6 +40,9 @@ class Source(Protocol):
 
         `sensor.<name>.submitted`, `.repeated` (left out, nothing new), `.failed` (lost), `.truncated`, `.read_error`.
         """
+
+    def look_after(self) -> list[Harm]:
+        """Look whether all that was attached still is, mend what can be, and return what was not as it should be."""
 
     def close(self) -> None:
         """Detach everything; nothing is left in the kernel.

@@ -43,8 +43,9 @@ DISK_BYTES = 4 << 20  # what the spool's own log may take alone
 class Service:
     """`vedette SUBCOMMAND` as a process of its own; start it again to see what it kept."""
 
-    def __init__(self, subcommand: str, config: Path) -> None:
-        self._command = command(subcommand, "--config", str(config))
+    def __init__(self, subcommand: str, config: Path, before: tuple[str, ...] = ()) -> None:
+        """`before` stands in front of the command line."""
+        self._command = [*before, *command(subcommand, "--config", str(config))]
         self._said_by: dict[int, list[str]] = {}
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -158,14 +159,20 @@ def post(place: Path) -> Iterator[Post]:
 
 
 @contextlib.contextmanager
-def posted(folder: Path) -> Iterator[Post]:
-    """Run both while the block lasts; what still runs at its end must end cleanly."""
+def posted(folder: Path, *, sensor: str = "", before: tuple[str, ...] = ()) -> Iterator[Post]:
+    """Run both while the block lasts; what still runs at its end must end cleanly.
+
+    `sensor`: lines of the agent's section of that name; `before`: what stands in front of the agent's command line.
+    """
     config = folder / "collector.toml"
     config.write_text(f'listen = "unix://{folder}/socket"\nstate_dir = "{folder}/collector"\n')
     collector = Service("collector", config)
     collector.start(LISTENING)
     try:
-        agent = Service("agent", agent_config(folder, "agent", own_tgid=collector.pid))
+        settings = agent_config(folder, "agent", own_tgid=collector.pid)
+        with settings.open("a") as more:
+            more.write(sensor)
+        agent = Service("agent", settings, before)
         agent.start(ATTACHED)
         post = Post(folder, collector, agent)
         try:

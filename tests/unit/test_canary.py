@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from agent.canary import PERIOD_S
 from agent.canary import Canaries
-from agent.commands.agent import heeding
+from agent.commands._standing import heeding
 from agent.counters import Counters
 from agent.model import Canary
 from agent.model import Event
@@ -18,6 +17,7 @@ from agent.model import Surroundings
 from tests.unit.enrich.made import HOST
 from tests.unit.enrich.made import header
 
+PERIOD_S = 30.0
 HERE = Surroundings(host=HOST, actor=None)
 
 
@@ -30,7 +30,9 @@ class World:
         self.passed: list[Event | Finding | str] = []
         self.listens = True
         self.counters = Counters()
-        self.canaries = Canaries(self, self.let_go, self.counters, lambda: self.now_s)
+        self.canaries = Canaries(
+            self, let_go=self.let_go, counters=self.counters, period_s=PERIOD_S, clock=lambda: self.now_s
+        )
 
     def let_go(self, token: int) -> bool:
         if self.listens:
@@ -137,6 +139,7 @@ def test_where_no_canary_can_be_let_go_none_is_missed() -> None:
 def test_health_says_that_the_canary_is_not_attached() -> None:
     """The collector learns of trouble by the canary's own probe, with the reason; the others stand as they stood."""
     statuses = (ProbeStatus(name="canary", attached=True), ProbeStatus(name="mount", attached=True))
+    heeded = heeding(statuses, {"canary": "blind"}, {})
 
-    assert statuses == heeding(statuses, None)
-    assert [(False, "blind"), (True, None)] == [(one.attached, one.reason) for one in heeding(statuses, "blind")]
+    assert statuses == heeding(statuses, {}, {})
+    assert [(False, "blind"), (True, None)] == [(one.attached, one.reason) for one in heeded]

@@ -36,6 +36,7 @@ own_tgids = [12, 13]
 sensitive_files = ["app/secrets.yml", "*/key.pem", "vault/*"]
 lifecycle_ring_mib = 8
 activity_ring_mib = 64
+self_check_interval_s = 5
 
 [findings]
 sensitivity = "low"

@@ -64,13 +64,18 @@ def _mount(kind: bytes, where: bytes) -> bool:
 
 
 def _cgroup2_root() -> str:
-    """Return where the whole cgroup2 hierarchy is mounted, '' when it cannot be."""
+    """Return where the whole cgroup2 hierarchy is mounted, if need be for us alone; '' when it cannot be."""
+    return cgroup2_mount_point() or ("/mnt" if _mount(b"cgroup2", b"/mnt") else "")
+
+
+def cgroup2_mount_point() -> str:
+    """Return where the whole cgroup2 hierarchy is mounted, '' when it is nowhere."""
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             before, _, after = line.partition(" - ")
             if after.startswith("cgroup2 ") and before.split()[3] == "/":
                 return before.split()[4]
-    return "/mnt" if _mount(b"cgroup2", b"/mnt") else ""
+    return ""
 
 
 def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, ...]]:  # bcc has no types

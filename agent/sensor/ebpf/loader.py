@@ -37,7 +37,10 @@ _PR_SET_PDEATHSIG = 1
 _SIGKILL = 9
 
 Report = list[dict[str, Any]]
-"""What became of each probe: name, attached, and lane or reason."""
+"""What became of each probe: name, attached, and lane with its hooks, or reason."""
+
+Attached = tuple[dict[str, Any], tuple[int, ...]]
+"""A hook as it was asked for, with the descriptors of its program and, unless an array holds that, its link."""
 
 
 class _Loaded(NamedTuple):
@@ -74,16 +77,19 @@ def _load(request: dict[str, Any], given: dict[str, int]) -> tuple[dict[str, Any
     report, maps, fds = _attach(part)
     if partner is not None:
         again = _ask_partner(partner, maps) or _attach(_with_maps(compiling.compile_part(request, others), maps))
-        report, maps, fds = report + again.report, {**again.maps, **maps}, fds + again.fds
-    fds += _attach_dispatchers(part.module, request, report)
+        report += _moved(again.report, len(fds))
+        maps, fds = {**again.maps, **maps}, fds + again.fds
+    dispatchers = _attach_dispatchers(part.module, request, report)
     held = {function: attach.held(part.module, function) for function in request["held"]}
+    first = len(maps) + len(held)
     answer = {
-        "probes": sorted(report, key=lambda entry: str(entry["name"])),
+        "probes": sorted(_moved(report, first), key=lambda entry: str(entry["name"])),
+        "dispatchers": _listed(dispatchers, first + len(fds)),
         "maps": {name: index for index, name in enumerate(maps)},
         "held": {function: len(maps) + index for index, function in enumerate(held)},
         "slots": compiling.slots(request),
     }
-    return answer, [*maps.values(), *held.values(), *fds]
+    return answer, [*maps.values(), *held.values(), *fds, *_descriptors(dispatchers)]
 
 
 def _shared_out(request: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -157,23 +163,44 @@ def _attach(part: compiling.Part) -> _Loaded:
         if lane is None:
             report.append({"name": name, "attached": False, "reason": "; ".join(reasons)})
             continue
-        fds += [fd for pair in attached for fd in pair]
-        report.append({"name": name, "attached": True, "lane": lane})
+        report.append({"name": name, "attached": True, "lane": lane, "hooks": _listed(attached, len(fds))})
+        fds += _descriptors(attached)
     return _Loaded(report, compiling.maps(part), fds)
 
 
-def _attach_dispatchers(module: Any, request: dict[str, Any], report: Report) -> list[int]:  # bcc has no types
+def _listed(attached: list[Attached], first: int) -> list[dict[str, Any]]:
+    """Return each hook with the places of its descriptors, which are handed over in this order from `first` on."""
+    listed = []
+    for hook, fds in attached:
+        places = list(range(first, first + len(fds)))
+        listed.append({"kind": hook["kind"], "target": hook["target"], "fds": places})
+        first += len(fds)
+    return listed
+
+
+def _moved(report: Report, by: int) -> Report:
+    """Return the report for descriptors that stand `by` places further on."""
+    for hook in [hook for entry in report for hook in entry.get("hooks", [])]:
+        hook["fds"] = [place + by for place in hook["fds"]]
+    return report
+
+
+def _descriptors(attached: list[Attached]) -> list[int]:
+    return [fd for _, fds in attached for fd in fds]
+
+
+def _attach_dispatchers(module: Any, request: dict[str, Any], report: Report) -> list[Attached]:  # bcc has no types
     """Attach what calls the programs in arrays, once for all parts; what then is not called is said in `report`."""
     names = {probe["name"] for probe in request["probes"] for lane in probe["lanes"] if _is_called(lane)}
     called = [entry for entry in report if entry["attached"] and entry["name"] in names]
-    attached: list[tuple[int, ...]] = []
+    attached: list[Attached] = []
     try:
         for hook in request["dispatchers"]:
-            attached += attach.hook(module, hook)
+            attached += [(hook, fds) for fds in attach.hook(module, hook)]
     except attach.AttachError as error:
         for entry in called:
             entry["reason"] = f"by {entry['lane']}, in part: {compiling.one_line(str(error))}"
-    return [fd for pair in attached for fd in pair]
+    return attached
 
 
 def _is_called(lane: dict[str, Any]) -> bool:
@@ -183,16 +210,16 @@ def _is_called(lane: dict[str, Any]) -> bool:
 def _first_lane(
     module: Any,  # bcc has no types
     lanes: list[dict[str, Any]],
-) -> tuple[str | None, list[tuple[int, ...]], list[str]]:
+) -> tuple[str | None, list[Attached], list[str]]:
     """Return the first lane whose hooks all attach, its programs and links, and why others did not."""
     reasons: list[str] = []
     for lane in lanes:
-        attached: list[tuple[int, ...]] = []
+        attached: list[Attached] = []
         try:
             for hook in lane["hooks"]:
-                attached += attach.hook(module, hook)
+                attached += [(hook, fds) for fds in attach.hook(module, hook)]
         except attach.AttachError as error:
-            for link in [link for _program, *links in attached for link in links]:
+            for link in [link for _, (_program, *links) in attached for link in links]:
                 os.close(link)
             reasons.append(f"{lane['name']}: {compiling.one_line(str(error))}")
             continue

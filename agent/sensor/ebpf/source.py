@@ -19,12 +19,14 @@ import time
 from dataclasses import dataclass
 from dataclasses import field
 from itertools import chain
+from typing import Any
 
 from agent import probes as declarations
 from agent.model import ProbeStatus
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
+from agent.sensor.ebpf import guarding
 from agent.sensor.ebpf import owners
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
@@ -32,6 +34,7 @@ from agent.sensor.ebpf import sensitive
 from agent.sensor.ebpf.compat import CompatLane
 from agent.sensor.ebpf.compat import When
 from agent.sensor.existing.scan import Scan
+from agent.sensor.source import Harm
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
 ACTIVITY_BYTES = 1 << 20  # 728 of the longest record (file_open, 1.4 KiB)
@@ -82,6 +85,7 @@ class EbpfSource:
         self._existing: Scan | None = None
         self._existing_totals: dict[str, int] = {}
         self._has_canary = False
+        self._guard: guarding.Guard | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="ring-reader", daemon=True)
 
@@ -107,7 +111,8 @@ class EbpfSource:
         self._compat = CompatLane(self._options.compat, self._options.probes, self._maps)
         self._compat.start(python)
         self._thread.start()
-        statuses = tuple(ProbeStatus(**status) for status in loaded.answer["probes"])
+        self._guard = guarding.Guard(guarding.held_by(loaded.answer, loaded.fds), self._maps, own_tgids)
+        statuses = tuple(_status(entry) for entry in loaded.answer["probes"])
         self._has_canary = any(status.name == canary.PROBE and status.attached for status in statuses)
         if self._existing is not None:
             self._existing.ask({probe.name for probe in self._options.probes}, own_tgids)
@@ -154,6 +159,10 @@ class EbpfSource:
             return False
         canary.let_go(token)
         return True
+
+    def look_after(self) -> list[Harm]:
+        """Look whether all hooks are attached and nobody else is left out; [] when closed."""
+        return self._guard.look() if self._guard is not None and self._maps else []
 
     def counters(self) -> dict[str, int]:
         """Return the kernel's loss counters, by probe, how many records were read, and what was there already."""
@@ -248,3 +257,7 @@ class EbpfSource:
 
 def _time_ns(record: bytes) -> int:
     return int.from_bytes(record[_TIME_BYTES], "little")
+
+
+def _status(entry: dict[str, Any]) -> ProbeStatus:
+    return ProbeStatus(**{name: value for name, value in entry.items() if name != "hooks"})

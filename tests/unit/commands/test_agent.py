@@ -12,7 +12,7 @@ import pytest
 
 from agent import cli
 from agent import probes
-from agent.commands.agent import standing
+from agent.commands._standing import standing
 from agent.commands.agent import wanted_probes
 from agent.config import parse
 from agent.errors import ConfigError

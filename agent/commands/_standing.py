@@ -1,0 +1,42 @@
+"""How the probes of an agent stand: as they were opened, and as canaries and guard find them later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from agent import findings
+from agent import probes
+from agent.model import ProbeStatus
+
+
+def standing(opened: tuple[ProbeStatus, ...]) -> tuple[ProbeStatus, ...]:
+    """Return what became of every probe there is, those that the settings leave out too, and what goes blind."""
+    became = {status.name: status for status in opened}
+    for name in sorted({probe.name for probe in probes.load()} - became.keys()):
+        became[name] = ProbeStatus(name=name, attached=False, reason="left out in [sensor] probes")
+    return tuple(became[name] if became[name].attached else _blinded(became[name]) for name in sorted(became))
+
+
+def heeding(
+    statuses: tuple[ProbeStatus, ...], broken: Mapping[str, str], mended: Mapping[str, str]
+) -> tuple[ProbeStatus, ...]:
+    """Return what is to be said of the probes now; both mappings: what was done to a probe, by its name.
+
+    One that is broken does not count as attached; of one that was mended it is said that it was blind.
+    """
+    return tuple(_heeding(status, broken.get(status.name), mended.get(status.name)) for status in statuses)
+
+
+def _heeding(status: ProbeStatus, broken: str | None, mended: str | None) -> ProbeStatus:
+    if not status.attached:
+        return status
+    if broken:
+        return _blinded(msgspec.structs.replace(status, attached=False, reason=broken))
+    said = "; ".join(filter(None, (status.reason, mended)))
+    return msgspec.structs.replace(status, reason=said or None)
+
+
+def _blinded(status: ProbeStatus) -> ProbeStatus:
+    return msgspec.structs.replace(status, blind_findings=findings.blind(findings.load(), [status.name]))
