@@ -74,6 +74,13 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(max_length=_OWN_TGIDS, description="Process ids that are ours and not reported, beside the agent's own."),
     ] = ()
+    disabled_kinds: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Kinds of event that are switched off in the kernel, by the names of their probes. Findings "
+            "that need them go blind, and `vedette doctor` says which."
+        ),
+    ] = ()
     sensitive_files: Annotated[
         tuple[ListedName, ...],
         Meta(

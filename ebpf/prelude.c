@@ -135,6 +135,10 @@ BPF_RINGBUF_OUTPUT(activity, ACTIVITY_PAGES);
 // Key: the slot of a probe in this load. Only ever added to.
 BPF_ARRAY(losses, struct loss, PROBE_COUNT);
 
+// Key: the slot of a probe in this load; value: 1 when its kind is switched off.
+// Written by the agent, at any time.
+BPF_ARRAY(policy, u32, PROBE_COUNT);
+
 // Key: tgid of the agent and of what runs with it; 16 is four times what there
 // is. Written by the agent; process_exit takes out who ended.
 BPF_HASH(own_tgids, u32, u8, 16);
@@ -159,6 +163,12 @@ static __always_inline bool is_own_task(struct task_struct *task)
 	return is_own(READ(task, tgid));
 }
 
+static __always_inline bool is_switched_off(u32 slot)
+{
+	u32 *off = policy.lookup(&slot);
+	return off && *off;
+}
+
 static __always_inline void count_failed(u32 slot)
 {
 	struct loss *loss = losses.lookup(&slot);
@@ -168,6 +178,8 @@ static __always_inline void count_failed(u32 slot)
 
 static __always_inline void *reserve_lifecycle(u32 slot, const u64 size)
 {
+	if (is_switched_off(slot))
+		return 0;
 	void *record = lifecycle.ringbuf_reserve(size);
 	if (!record)
 		count_failed(slot);
@@ -176,6 +188,8 @@ static __always_inline void *reserve_lifecycle(u32 slot, const u64 size)
 
 static __always_inline void *reserve_activity(u32 slot, const u64 size)
 {
+	if (is_switched_off(slot))
+		return 0;
 	void *record = activity.ringbuf_reserve(size);
 	if (!record)
 		count_failed(slot);

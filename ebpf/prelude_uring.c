@@ -234,7 +234,7 @@ static __always_inline u64 uring_first_text(struct uring_call *call)
 // Whether there are names to tell; counted as lost when there are none.
 static __always_inline bool uring_was_kept(struct uring_call *call, u32 slot)
 {
-	if (!call->asked)
+	if (!call->asked && !is_switched_off(slot))
 		count_failed(slot);
 	return call->asked != 0;
 }

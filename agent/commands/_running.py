@@ -34,7 +34,7 @@ def ask(path: Path, boot_id: str) -> tuple[Check, Health | None]:
 
 
 def lines(said: Health) -> Iterator[str]:
-    """Yield what the agent counted, for people."""
+    """Yield what the agent counted, and what it does not see, for people."""
     kinds = by_kind(said.counters)
     yield f"What the agent (pid {said.pid}) counted since it was started:"
     yield _row(_HEADINGS)
@@ -52,6 +52,7 @@ def lines(said: Health) -> Iterator[str]:
             ("decode.malformed", "unreadable"),
         )
     )
+    yield from _unseen(said)
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -63,3 +64,13 @@ def _row(cells: tuple[str, ...]) -> str:
 def lost(said: Health) -> bool:
     """Return whether a ring of this agent had no room for a record."""
     return any(kind.failed for kind in by_kind(said.counters).values())
+
+
+def _unseen(said: Health) -> Iterator[str]:
+    missing = [status for status in said.probes if not status.attached]
+    if missing:
+        yield from ("", "What it does not see:")
+    for status in missing:
+        yield f"  {status.name:<{_COLUMNS[0]}} {status.reason or 'no reason given'}"
+        if status.blind_findings:
+            yield f"  {'':<{_COLUMNS[0]}} blind: {', '.join(status.blind_findings)}"

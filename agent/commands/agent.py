@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -75,6 +76,7 @@ def command(path: Path, supervisor: int | None) -> None:
     try:
         settings = configuration.load(path)
         wanted = wanted_probes(settings)
+        disabled = disabled_kinds(settings)
         target = _target(settings)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
@@ -85,7 +87,7 @@ def command(path: Path, supervisor: int | None) -> None:
         _log.warning("no precedence over other processes (CAP_SYS_NICE): a busy host may lose events")
     stop = _process.stop_on_signals()
     if supervisor is not None or _alone(settings.lock_file, stop):
-        _Agent(settings, target).watch(wanted, stop)
+        _Agent(settings, target).watch(wanted, disabled, stop)
 
 
 def wanted_probes(settings: Config) -> tuple[Probe, ...]:
@@ -95,6 +97,15 @@ def wanted_probes(settings: Config) -> tuple[Probe, ...]:
         return tuple(declared.values())
     names = {_names.resolve(name, declared, "probe") for name in settings.sensor.probes}
     return tuple(declared[name] for name in sorted(names))
+
+
+def disabled_kinds(settings: Config) -> frozenset[str]:
+    """Return the kinds that the settings switch off.  Raises ConfigError for a name that is none."""
+    known = [probe.name for probe in probes.load()]
+    try:
+        return frozenset(_names.resolve(name, known, "kind") for name in settings.sensor.disabled_kinds)
+    except ConfigError as exc:
+        raise ConfigError(f"sensor.disabled_kinds: {exc}") from exc
 
 
 def _target(settings: Config) -> Target:
@@ -116,13 +127,13 @@ class _Agent:
         self._counters = Counters()
         self._host = this_host()
 
-    def watch(self, wanted: tuple[Probe, ...], stop: _process.Stop) -> None:
+    def watch(self, wanted: tuple[Probe, ...], disabled: frozenset[str], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""
         settings, counters = self._settings, self._counters
         with ExitStack() as closing:
             spool = self._spool()
             closing.callback(spool.close)
-            source: Source = EbpfSource(self._options(wanted))
+            source: Source = EbpfSource(replace(self._options(wanted), disabled=disabled))
             closing.callback(source.close)
             statuses = standing(source.open())
             _tell(statuses)

@@ -81,8 +81,9 @@ def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...], said: 
         advice.append(f"probes {', '.join(sorted(missing))}: the reason beside each says what the kernel refused")
     if said and _running.lost(said):
         advice.append("agent: a ring had no room: raise [sensor] lifecycle_ring_mib or activity_ring_mib")
-    blind = findings.blind(findings.load(), missing)
-    return Report(checks=checks, probes=listed, blind_findings=blind, advice=tuple(advice), health=said)
+    there = {name for status in (said.probes if said else ()) for name in status.blind_findings}
+    blind = sorted(there.union(findings.blind(findings.load(), missing)))
+    return Report(checks=checks, probes=listed, blind_findings=tuple(blind), advice=tuple(advice), health=said)
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -33,6 +33,7 @@ probes = ["process_exec", "dns_query"]
 python = "/usr/bin/python3"
 compat = "always"
 own_tgids = [12, 13]
+disabled_kinds = ["mount"]
 sensitive_files = ["app/secrets.yml", "*/key.pem", "vault/*"]
 lifecycle_ring_mib = 8
 activity_ring_mib = 64
@@ -70,6 +71,7 @@ def test_every_key_can_be_set() -> None:
     assert "collector.example:4250" == settings.address
     assert ("process_exec", "dns_query") == settings.sensor.probes
     assert (12, 13) == settings.sensor.own_tgids
+    assert ("mount",) == settings.sensor.disabled_kinds
     assert ("app/secrets.yml", "*/key.pem", "vault/*") == settings.sensor.sensitive_files
     assert Sensitivity.LOW is settings.findings.sensitivity
     set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}

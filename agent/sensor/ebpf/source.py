@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Options:
     """Whether to tell first what was there already."""
     sensitive_files: tuple[str, ...] = ()
     """PARENT/LEAF, beside those that are known."""
+    disabled: frozenset[str] = frozenset()
+    """Kinds that are switched off from the start."""
     lifecycle_bytes: int = LIFECYCLE_BYTES
     activity_bytes: int = ACTIVITY_BYTES
     compat: When = "off"
@@ -112,11 +115,21 @@ class EbpfSource:
         self._compat.start(python)
         self._thread.start()
         self._guard = guarding.Guard(guarding.held_by(loaded.answer, loaded.fds), self._maps, own_tgids)
-        statuses = tuple(_status(entry) for entry in loaded.answer["probes"])
+        statuses = tuple(self._unless_off(_status(entry)) for entry in loaded.answer["probes"])
         self._has_canary = any(status.name == canary.PROBE and status.attached for status in statuses)
         if self._existing is not None:
-            self._existing.ask({probe.name for probe in self._options.probes}, own_tgids)
+            self._existing.ask({probe.name for probe in self._options.probes} - self._options.disabled, own_tgids)
         return statuses
+
+    def switch(self, kind: str, *, on: bool) -> None:
+        """Have the kernel make records of a kind again, or none from now on; what is in the rings still comes."""
+        slot = self._slots[kind].to_bytes(4, sys.byteorder)
+        ring.put(self._library, self._maps["policy"], slot, int(not on).to_bytes(4, sys.byteorder))
+
+    def _unless_off(self, status: ProbeStatus) -> ProbeStatus:
+        if status.name not in self._options.disabled or not status.attached:
+            return status
+        return ProbeStatus(name=status.name, attached=False, reason="switched off in [sensor] disabled_kinds")
 
     def await_compat(self, timeout_s: float) -> bool:
         """Wait until the second load is over; return whether calls of i386 are seen now."""
@@ -125,6 +138,8 @@ class EbpfSource:
     def _tell_kernel(self, own_tgids: set[int]) -> None:
         for tgid in own_tgids:
             ring.put_key(self._library, self._maps["own_tgids"], tgid)
+        for kind in self._options.disabled.intersection(self._slots):
+            self.switch(kind, on=False)
         for name, rows in sensitive.tables(self._options.sensitive_files).items():
             for key, value in rows.items():
                 ring.put(self._library, self._maps[name], key, value)

@@ -13,6 +13,7 @@ import pytest
 from agent import cli
 from agent import probes
 from agent.commands._standing import standing
+from agent.commands.agent import disabled_kinds
 from agent.commands.agent import wanted_probes
 from agent.config import parse
 from agent.errors import ConfigError
@@ -40,6 +41,12 @@ def test_a_probe_that_there_is_not_gets_the_near_ones() -> None:
         wanted_probes(parse("[sensor]\nprobes = ['proces_exec']", "f"))
 
 
+def test_kinds_are_switched_off_by_name() -> None:
+    """None is, unless it is said; a name said twice is one."""
+    assert frozenset() == disabled_kinds(parse("", "f"))
+    assert {"mount"} == disabled_kinds(parse("[sensor]\ndisabled_kinds = ['mount', 'mount']", "f"))
+
+
 def test_a_probe_that_is_not_attached_says_what_goes_blind() -> None:
     """Health names the findings that cannot fire, also where it was the operator who left the probe out."""
     attached = ProbeStatus(name="process_exec", attached=True, lane="raw tracepoint")
@@ -64,6 +71,7 @@ def test_a_probe_that_is_not_attached_says_what_goes_blind() -> None:
     ("text", "complaint"),
     [
         ("[sensor]\nprobes = ['x_y']", "no such probe: 'x_y'"),
+        ("[sensor]\ndisabled_kinds = ['mounts']", "sensor.disabled_kinds: no such kind: 'mounts'; near: mount"),
         ("[collector]\naddress = 'nowhere'", "collector address 'nowhere': expected HOST:PORT"),
         ("[collector]\naddress = '192.0.2.1:1'", "collector address 192.0.2.1:1: mutual TLS needs"),
         ("[collector]\naddress = '192.0.2.1:1'\nca_file = '/x'", "collector address 192.0.2.1:1: mutual TLS needs"),

@@ -153,6 +153,18 @@ def test_what_an_agent_counted_is_shown_kind_by_kind() -> None:
     assert 3 == json.loads(json_line(doctor.document(report)))["health"]["counters"]["sensor.mount.failed"]
 
 
+def test_what_an_agent_does_not_see_is_shown_with_what_goes_blind() -> None:
+    """Who switched a kind off, or left it out, reads so, with the findings that cannot fire."""
+    off = ProbeStatus(name="dns_query", attached=False, reason="switched off", blind_findings=("Trojan:A", "Trojan:B"))
+    on = ProbeStatus(name="mount", attached=True, lane="system call exit")
+    report = doctor.examined(FINE, statuses(), msgspec.structs.replace(SAID, probes=(off, on)))
+
+    rows = doctor.text(report).partition("What it does not see:\n")[2].splitlines()
+    assert ["dns_query switched off", "blind: Trojan:A, Trojan:B", ""] == [" ".join(row.split()) for row in rows[:3]]
+    assert ("Trojan:A", "Trojan:B") == report.blind_findings
+    assert "does not see" not in doctor.text(doctor.examined(FINE, statuses(), SAID))
+
+
 def test_how_old_that_is_is_said(tmp_path: Path) -> None:
     """An agent that hangs or was killed does not look well; none at all is no fault, nor is one before the boot."""
     file = tmp_path / "health.json"
