@@ -433,7 +433,7 @@ class MemProtect(Event, frozen=True, kw_only=True, tag="mem_protect"):
     protection_raw: int
     """PROT_* (include/uapi/asm-generic/mman-common.h): 7 is writable, too."""
     region: str | None
-    """`stack` (the main thread's) or `heap`, where the range touches it; None elsewhere."""
+    """`stack` (the main thread's) or `heap`, where the range touches it; None elsewhere: see Surroundings.mapping."""
 
 
 class Mount(Event, frozen=True, kw_only=True, tag="mount"):
@@ -742,6 +742,17 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """What lay at an address of a process when /proc/PID/maps was read: late, after the event."""
+
+    kind: str
+    """`file` (a memfd, too), `anonymous`, or `kernel`: what it names in brackets, `[vdso]` and the like."""
+    path: str | None
+    """Of the file, in the mount namespace of the process, or the kernel's name with its brackets; None: anonymous."""
+    start_address: int
+    end_address: int
+
+
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What enrichment knows about an event at the moment it is looked at."""
 
@@ -755,6 +766,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Of the file that the event is about."""
     outbound_cookies: frozenset[int] = frozenset()
     """Those sockets of the event that we saw connecting out of this host."""
+    mapping: Mapping | None = None
+    """What was made executable, where the kernel's record does not name it; None when it was gone already."""
 
 
 class Intelligence(Protocol):

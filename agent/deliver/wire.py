@@ -87,6 +87,7 @@ class Encoder:
             "flags": event.flags,
             "via": event.via,
             "existing": event.existing,
+            "mapping": msgspec.to_builtins(surroundings.mapping),
             str(event.__struct_config__.tag): msgspec.to_builtins(facts(event)),
         }
         encoded = self._encode(ingest_pb2.EventBatch, {"events": [fields]})

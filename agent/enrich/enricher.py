@@ -1,7 +1,7 @@
 """The stage: applies an event to the tables and returns what surrounds it.
 
 No file is opened while a typical event passes; only for a process that no record
-told of, once, and on the thread that hashes.
+told of, once, for memory that is made executable, and on the thread that hashes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from agent.model import FdDup
 from agent.model import FileOpen
 from agent.model import Host
 from agent.model import LibraryMap
+from agent.model import Mapping
+from agent.model import MemProtect
 from agent.model import NetConnect
 from agent.model import Process
 from agent.model import ProcessExec
@@ -42,6 +44,7 @@ class Enricher:
     ) -> None:
         procfs = procfs or ProcFs()
         self._host = host
+        self._procfs = procfs
         self._counters = counters
         self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
         self._writers = Writers(counters=counters, limit=limits.writers)
@@ -66,6 +69,7 @@ class Enricher:
             container=None if actor is None else self._processes.container(actor),
             writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
             outbound_cookies=self._sockets.among(_cookies(event)),
+            mapping=self._protected(event, actor),
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -97,6 +101,11 @@ class Enricher:
             case NetConnect():
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)
+
+    def _protected(self, event: Event, actor: Process | None) -> Mapping | None:
+        if not isinstance(event, MemProtect) or event.region is not None or actor is None:
+            return None
+        return self._procfs.mapping_at(actor.key, event.start_address)
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)

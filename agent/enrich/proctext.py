@@ -33,6 +33,15 @@ class Ids(NamedTuple):
     """In the process's own pid namespace."""
 
 
+class Area(NamedTuple):
+    """A line of /proc/PID/maps."""
+
+    start: int
+    end: int
+    name: str
+    """As the kernel writes it; empty for anonymous memory."""
+
+
 def text(raw: bytes) -> str:
     """Return `raw` as text; bytes that are not UTF-8 become `\\xNN`, as everywhere in the model."""
     return raw.decode("utf-8", "backslashreplace")
@@ -112,4 +121,18 @@ def filesystem_of(raw: bytes, mount_id: int) -> str | None:
         if line.startswith(wanted):
             kind = line.partition(b" - ")[2].split(b" ", 1)[0]
             return text(kind) or None
+    return None
+
+
+def area_at(raw: bytes, address: int) -> Area | None:
+    """Return the line of /proc/PID/maps that holds `address`; the last may be cut off, and is not looked at then."""
+    for line in raw[: raw.rfind(b"\n") + 1].splitlines():
+        fields = line.split(None, 5)
+        start, _, end = fields[0].partition(b"-") if fields else (b"", b"", b"")
+        try:
+            area = Area(int(start, 16), int(end, 16), text(b"".join(fields[5:]).rstrip()))
+        except ValueError:
+            return None
+        if area.start <= address < area.end:
+            return area
     return None

@@ -22,6 +22,7 @@ from agent.model import Evidence
 from agent.model import Executable
 from agent.model import Finding
 from agent.model import Host
+from agent.model import Mapping
 from agent.model import ProbeStatus
 from agent.model import Process
 from agent.model import ProcessExec
@@ -367,3 +368,14 @@ def test_a_row_that_the_disk_changed_is_told_from_a_good_one(payload: bytes) -> 
     """A flipped bit on disk costs a row, not the agent."""
     with pytest.raises(wire.UnreadableRow, match="findings 1 to 1"):
         wire.message_of(Row(Lane.FINDINGS, 1, 1, payload))
+
+
+def test_mapping_goes_beside_the_event() -> None:
+    """What enrichment read late is no fact of the record, and absent where nothing was read."""
+    mapping = Mapping(kind="file", path="/lib/x.so", start_address=1 << 46, end_address=(1 << 46) + 4096)
+    there = wire.Encoder(Counters()).event(exit_event(), Surroundings(host=HOST, actor=None, mapping=mapping), None)
+    absent = wire.Encoder(Counters()).event(exit_event(), NOBODY, None)
+    sent = ingest_pb2.EventBatch.FromString(there or b"").events[0].mapping
+
+    assert ("file", "/lib/x.so", 1 << 46) == (sent.kind, sent.path, sent.start_address)
+    assert not ingest_pb2.EventBatch.FromString(absent or b"").events[0].HasField("mapping")

@@ -12,6 +12,7 @@ from agent.counters import Counters
 from agent.enrich import Enricher
 from agent.enrich import Limits
 from agent.model import FileId
+from agent.model import MemProtect
 from agent.model import Stdio
 from tests.unit.enrich.made import DOCKER
 from tests.unit.enrich.made import HOST
@@ -22,6 +23,7 @@ from tests.unit.enrich.made import duplicated
 from tests.unit.enrich.made import executed
 from tests.unit.enrich.made import exited
 from tests.unit.enrich.made import forked
+from tests.unit.enrich.made import header
 from tests.unit.enrich.made import key
 from tests.unit.enrich.made import mapped
 from tests.unit.enrich.made import opened
@@ -172,3 +174,14 @@ def test_hostile_text_passes_through(enricher: Enricher) -> None:
     assert found.actor is not None
     assert found.actor.exe is not None
     assert (long, long[1:], FileId(1, 2)) == (found.actor.exe.path, found.actor.name, found.actor.exe.file)
+
+
+@pytest.mark.parametrize(("region", "kind"), [(None, "anonymous"), ("heap", None)])
+def test_memory_made_executable(tree: Tree, enricher: Enricher, region: str | None, kind: str | None) -> None:
+    """Where the record does not say what the memory was, /proc does, of the process that is still there."""
+    (tree.add(5, 1, parent=1, comm=b"jit") / "maps").write_bytes(b"1000-3000 rwxp 00000000 00:00 0 \n")
+    enricher.enrich(executed(5, 1))
+    event = MemProtect(**header(5, 1), start_address=0x2000, end_address=0x3000, protection_raw=7, region=region)
+    mapping = enricher.enrich(event).mapping
+
+    assert kind == (mapping and mapping.kind)

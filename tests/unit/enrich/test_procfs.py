@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,3 +210,37 @@ def test_a_path_below_a_process_is_opened_itself(rooted: ProcFs, path: str, *, r
         assert file_stat(fd).regular == regular
     finally:
         os.close(fd)
+
+
+def test_what_lies_at_an_address() -> None:
+    """Of this process itself: a file that is mapped, anonymous memory, the kernel's own, and nothing."""
+    procfs = ProcFs()
+    own = procfs.look(os.getpid())
+    assert own is not None
+    with Path(sys.executable).open("rb") as file, mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ) as mapped:
+        address = ctypes.addressof(ctypes.c_char.from_buffer_copy(b"x"))
+        areas = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        at_file = next(int(line.split("-")[0], 16) for line in areas if line.endswith(str(Path(file.name).resolve())))
+        of_file = procfs.mapping_at(own.key, at_file)
+        assert mapped[0:1]
+    vdso = next(int(line.split("-")[0], 16) for line in areas if line.endswith("[vdso]"))
+    of_kernel, nothing = procfs.mapping_at(own.key, vdso), procfs.mapping_at(own.key, 0)
+
+    assert of_file is not None
+    assert of_kernel is not None
+    assert ("file", str(Path(sys.executable).resolve()), at_file) == (of_file.kind, of_file.path, of_file.start_address)
+    assert ("kernel", "[vdso]") == (of_kernel.kind, of_kernel.path)
+    assert procfs.mapping_at(own.key, address) is not None
+    assert nothing is None
+
+
+def test_mapping_of_another_process(tree: Tree) -> None:
+    """A pid that was reused meanwhile has no mapping of ours."""
+    home = tree.add(9, 50, parent=1, comm=b"x")
+    (home / "maps").write_bytes(b"1000-2000 rwxp 00000000 00:00 0 \n")
+    found = tree.procfs().mapping_at(ProcessKey(9, 50), 0x1000)
+
+    assert found is not None
+    assert ("anonymous", None, 0x1000, 0x2000) == (found.kind, found.path, found.start_address, found.end_address)
+    assert tree.procfs().mapping_at(ProcessKey(9, 51), 0x1000) is None
+    assert tree.procfs().mapping_at(ProcessKey(10, 50), 0x1000) is None

@@ -123,3 +123,40 @@ MOUNTS = b"""29 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
 def test_the_file_system_of_a_mount(mount_id: int, expected: str | None) -> None:
     """A mount is found by its whole number."""
     assert expected == proctext.filesystem_of(MOUNTS, mount_id)
+
+
+MAPS = b"""55d0c0000000-55d0c0001000 r--p 00000000 fd:00 1234                       /usr/bin/a b\\012c
+55d0c1000000-55d0c1021000 rw-p 00000000 00:00 0                          [heap]
+7f0000000000-7f0000002000 rwxp 00000000 00:00 0
+7f0000002000-7f0000003000 r-xp 00000000 00:01 99                         /memfd:x (deleted)
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (0x55D0C0000000, "/usr/bin/a b\\012c"),
+        (0x55D0C1020FFF, "[heap]"),
+        (0x7F0000001FFF, ""),
+        (0x7F0000002000, "/memfd:x (deleted)"),
+        (0xFFFFFFFFFF600000, "[vsyscall]"),
+    ],
+)
+def test_area_at(address: int, name: str) -> None:
+    """The first byte of an area belongs to it, the one behind it does not; names keep their blanks."""
+    area = proctext.area_at(MAPS, address)
+
+    assert area is not None
+    assert area.name == name
+
+
+@pytest.mark.parametrize("raw", [b"", b"\n", b"zz", b"1000-zz r\n", b"garbage\n", b"1000-2000 rwxp 0 0 0", b"\xff\n"])
+def test_no_area(raw: bytes) -> None:
+    """What is not as proc(5) says, and a last line that is cut off, is nothing."""
+    assert proctext.area_at(raw, 0x1000) is None
+
+
+def test_no_area_between() -> None:
+    """An address between two areas is in neither."""
+    assert proctext.area_at(MAPS, 0x7F0000003000) is None
