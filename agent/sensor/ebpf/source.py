@@ -28,18 +28,20 @@ from agent.probes.declaration import Probe
 from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import guarding
+from agent.sensor.ebpf import memory
 from agent.sensor.ebpf import owners
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
 from agent.sensor.ebpf import sensitive
 from agent.sensor.ebpf.compat import CompatLane
 from agent.sensor.ebpf.compat import When
-from agent.sensor.existing.scan import Scan
+from agent.sensor.existing import scan
 from agent.sensor.source import Harm
 
 LIFECYCLE_BYTES = 2 << 20  # 500 execs (4 KiB reserved each): what two cores start while the reader is held up 300 ms
 ACTIVITY_BYTES = 1 << 20  # 728 of the longest record (file_open, 1.4 KiB)
 QUEUE_BYTES = 4 << 20  # records wait here at their true length, 240 bytes on average: twice what the rings hold
+ROOMY_BYTES = 256 << 20  # the compiler and the child that looks at what exists, side by side, with as much to spare
 POLL_RECORDS = 1024  # given out at once: some 70 ms of work for the stages behind
 ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
@@ -85,7 +87,7 @@ class EbpfSource:
         self._changed = threading.Condition()
         self._totals: dict[str, int] = {}
         self._read_records = 0
-        self._existing: Scan | None = None
+        self._existing: scan.Scan | None = None
         self._existing_totals: dict[str, int] = {}
         self._has_canary = False
         self._guard: guarding.Guard | None = None
@@ -96,7 +98,7 @@ class EbpfSource:
         """Load, attach and begin to read.  Raises HostUnsupported when nothing can be loaded."""
         requirements.require_root()
         if self._options.existing:
-            self._existing = Scan()
+            self._existing = scan.Scan(scan.EARLY if memory.room_bytes() >= ROOMY_BYTES else scan.LATE)
         self._library = ring.load_library()
         python = child.interpreter_with_bcc(self._options.python)
         page = os.sysconf("SC_PAGE_SIZE")
@@ -156,7 +158,7 @@ class EbpfSource:
             self._changed.notify_all()
         return records
 
-    def _poll_existing(self, existing: Scan, timeout_s: float) -> list[bytes]:
+    def _poll_existing(self, existing: scan.Scan, timeout_s: float) -> list[bytes]:
         if not existing.is_over(timeout_s):
             return []
         self._existing_totals = existing.counters()

@@ -14,6 +14,6 @@ class Counts:
     repeated: int = 0
     """Left out, because they say nothing new."""
     failed: int = 0
-    """Lost: over a limit, or gone while it was looked at."""
+    """Lost: over a limit, a namespace that we may not enter, or its process went while it was looked at."""
     unowned: int = 0
     """Sockets that no process holds: the kernel's own, and those whose last holder is going."""

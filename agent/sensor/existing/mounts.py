@@ -31,8 +31,9 @@ _ROOM = {field.name: field.size - 1 for field in mount.RECORD.fields}  # a NUL e
 def records(processes: Processes, counts: Counts) -> Iterator[bytes]:
     """Yield a record for each mount; what is over the limits is counted as failed."""
     told: set[Mounted] = set()
-    each = _one_of_each_namespace(processes, counts)
-    for process, mounted in ((one, mounted) for one in each for mounted in mounts(_mountinfo(processes, one))):
+    namespaces = processes.sharing(lambda process: process.mnt_ns)
+    counts.failed += len(namespaces[NAMESPACES:])
+    for process, mounted in (one for members in namespaces[:NAMESPACES] for one in _seen(processes, members)):
         if mounted in told:
             counts.repeated += 1
             continue
@@ -44,13 +45,12 @@ def records(processes: Processes, counts: Counts) -> Iterator[bytes]:
         yield record
 
 
-def _one_of_each_namespace(processes: Processes, counts: Counts) -> list[Process]:
-    """Return the oldest process of each mount namespace, the oldest of all first."""
-    found: dict[int, Process] = {}
-    for process in processes.oldest_first:
-        found.setdefault(process.mnt_ns, process)
-    counts.failed += max(len(found) - NAMESPACES, 0)
-    return list(found.values())[:NAMESPACES]
+def _seen(processes: Processes, members: list[Process]) -> Iterator[tuple[Process, Mounted]]:
+    """Yield what the oldest of these processes that is still there has mounted."""
+    texts = ((process, _mountinfo(processes, process)) for process in members)
+    process, text = next(((process, text) for process, text in texts if text), (members[0], b""))
+    for mounted in mounts(text):
+        yield process, mounted
 
 
 def _mountinfo(processes: Processes, process: Process) -> bytes:

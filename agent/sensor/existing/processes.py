@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -45,6 +46,13 @@ class Processes:
         tgids = (int(entry.name) for entry in root.iterdir() if entry.name.isdigit())
         listed = (self._listed(tgid) for tgid in tgids if tgid not in own_tgids)
         self.oldest_first = sorted(process for process in listed if process is not None)
+
+    def sharing(self, namespace: Callable[[Process], int]) -> list[list[Process]]:
+        """Return the processes by one of their namespaces, the oldest first in each and of all."""
+        members: dict[int, list[Process]] = {}
+        for process in self.oldest_first:
+            members.setdefault(namespace(process), []).append(process)
+        return list(members.values())
 
     def path(self, process: Process, name: str) -> Path:
         """Return where /proc keeps `name` of a process."""

@@ -20,6 +20,7 @@ import ipaddress
 import os
 from collections.abc import Collection
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
@@ -74,39 +75,41 @@ def records(processes: Processes, kinds: Collection[str], counts: Counts) -> Ite
     held = owners(processes, {socket.inode for socket in found})
     for socket in found:
         owner = held.get(socket.inode)
-        if owner is None:
-            counts.unowned += 1
-            continue
-        record = _RECORDS[socket.kind](processes, socket, owner)
+        record = None if owner is None else _RECORDS[socket.kind](processes, socket, owner)
         if record is None:
-            counts.failed += 1
-            continue
-        yield record
+            counts.unowned += 1
+        else:
+            yield record
 
 
 def _found(processes: Processes, kinds: Collection[str], counts: Counts) -> list[Found]:
     """Return the sockets of all network namespaces that processes are in."""
-    namespaces = {process.net_ns: process for process in reversed(processes.oldest_first)}
-    in_order = sorted(namespaces.values())
-    counts.failed += len(in_order[NAMESPACES:])
+    namespaces = processes.sharing(lambda process: process.net_ns)
+    counts.failed += len(namespaces[NAMESPACES:])
     room = dict.fromkeys((_LISTENING, _UNCONNECTED, _CONNECTED), SOCKETS)
     found: list[Found] = []
-    for process in in_order[:NAMESPACES]:
+    for members in namespaces[:NAMESPACES]:
         try:
-            _enter(os.fspath(processes.path(process, "ns/net")))
-        except OSError:  # the process is gone, and perhaps its namespace with it
+            entered = any(_entered(processes.path(process, "ns/net")) for process in members)
+        except OSError:
             counts.failed += 1
             continue
-        found += (socket for socket in _shown(room, counts) if socket.kind in kinds)
+        if entered:
+            found += (socket for socket in _shown(room, counts) if socket.kind in kinds)
     return found
 
 
-def _enter(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _entered(path: Path) -> bool:
+    """Go into a network namespace; False when the process is gone that showed it.  Raises OSError when refused."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
     try:
         netns.setns(fd)
     finally:
         os.close(fd)
+    return True
 
 
 def _shown(room: dict[int, int], counts: Counts) -> Iterator[Found]:

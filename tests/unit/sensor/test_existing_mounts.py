@@ -136,6 +136,13 @@ def test_who_is_gone_meanwhile_is_counted(tmp_path: Path) -> None:
     assert (["/b"], 1) == ([event.target for event in events], counts.failed)
 
 
+def test_a_namespace_is_seen_through_whoever_is_left(tmp_path: Path) -> None:
+    """That the oldest process of a namespace ends just then hides nothing."""
+    events, counts = told(Made(tmp_path, p1_1=b"", p2_1=line(b"/a"), p3_2=b""))
+
+    assert ([(2, "/a")], 0) == ([(event.tgid, event.target) for event in events], counts.failed)
+
+
 @pytest.fixture
 def hierarchies(tmp_path: Path) -> Cgroups:
     """A host with both: the unified hierarchy and that of the pids controller."""
