@@ -32,7 +32,7 @@ from agent.wording import ListedName
 
 _FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
 _MIB = 1024 * 1024
-_OWN_TGIDS = 15  # the kernel's table has room for 16 (own_tgids in ebpf/prelude.c), and the agent itself is one
+_OWN_TGIDS = 15  # the kernel's table has room for 18 (own_tgids in ebpf/prelude.c), the agent and two children are 3
 _SENSITIVE_FILES = 256  # half of the kernel's table (sensitive_files in ebpf/prelude_opens.c)
 _S = TypeVar("_S", bound=msgspec.Struct)
 RingMib = Literal[1, 2, 4, 8, 16, 32, 64]
@@ -68,8 +68,9 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Interpreter that can import `bcc`. Without it: the first that can, of this one and python3."),
     ] = None
     compat: Annotated[
-        Literal["always", "off"], Meta(description="Whether calls by 32-bit programs and `int 0x80` are seen: below.")
-    ] = "off"
+        Literal["auto", "always", "off"],
+        Meta(description="Whether calls by 32-bit programs and `int 0x80` are seen: below."),
+    ] = "auto"
     own_tgids: Annotated[
         tuple[Annotated[int, Meta(ge=1)], ...],
         Meta(max_length=_OWN_TGIDS, description="Process ids that are ours and not reported, beside the agent's own."),

@@ -139,9 +139,9 @@ BPF_ARRAY(losses, struct loss, PROBE_COUNT);
 // Written by the agent, at any time.
 BPF_ARRAY(policy, u32, PROBE_COUNT);
 
-// Key: tgid of the agent and of what runs with it; 16 is four times what there
-// is. Written by the agent; process_exit takes out who ended.
-BPF_HASH(own_tgids, u32, u8, 16);
+// Key: tgid of the agent, of its children at the start, and of the 15 more that can
+// be configured. Written by the agent; process_exit takes out who ended.
+BPF_HASH(own_tgids, u32, u8, 18);
 
 // Key: socket cookie; value: the header of whoever connected it or last sent on
 // it, with the port it was told in `reserved`. 8,192 sockets that ask DNS or send

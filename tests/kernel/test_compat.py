@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,21 @@ import msgspec
 import pytest
 
 from agent.model import Event
+from agent.model import FileOpen
 from agent.model import LibraryMap
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.probes import load
+from agent.sensor.ebpf import compat as lane
 from agent.sensor.ebpf import i386
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from tests.kernel import deeds
+from tests.kernel.conftest import WAIT_S
 from tests.kernel.conftest import Sensed
 
 LOAD_TIMEOUT_S = 60.0
+LINGER_S = 1.0
 SOURCE = Path(__file__).with_name("compat.c")
 UNISTD = Path("/usr/include/x86_64-linux-gnu/asm/unistd_32.h")
 # What two runs of the same program do not have in common.
@@ -61,16 +67,24 @@ def built(directory: Path, *options: str) -> Path:
     return program
 
 
-@pytest.fixture(scope="module")
-def compat() -> Iterator[Sensed]:
-    """All probes, with the lane attached."""
-    source = EbpfSource(Options(compat="always"))
+@contextlib.contextmanager
+def opened(when: lane.When) -> Iterator[Sensed]:
+    """All probes, once the lane is loaded."""
+    source = EbpfSource(Options(compat=when))
     try:
         sensed = Sensed(source, source.open())
-        assert source.await_compat(LOAD_TIMEOUT_S)
+        source.await_compat(LOAD_TIMEOUT_S)
         yield sensed
     finally:
         source.close()
+
+
+@pytest.fixture(scope="module")
+def compat() -> Iterator[Sensed]:
+    """All probes, with the lane attached."""
+    with opened("always") as sensed:
+        assert attached(sensed)
+        yield sensed
 
 
 def done(sensed: Sensed, program: Path) -> list[Event]:
@@ -114,6 +128,58 @@ def test_same_events(compat: Sensed, tmp_path: Path, options: tuple[str, ...]) -
         in_memory = "-DOLD" in options and event.__struct_config__.tag in IN_MEMORY
         assert "compat" == event.via, event
         assert set(usual.flags) | ({"user_memory"} if in_memory else set()) == set(event.flags), event
+
+
+def test_attached_while_a_32_bit_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lane comes with the first 32-bit program, sees its children, and goes some time after the last."""
+    monkeypatch.setattr(lane, "LINGER_S", LINGER_S)
+    native = built(tmp_path / "native", "-DNATIVE", "-DWAIT")
+    program = built(tmp_path / "compat", "-m32", "-DWAIT")
+    parent = built(tmp_path / "fork", "-m32", "-DFORK")
+    with opened("auto") as sensed:
+        assert not attached(sensed)
+        expected = done(sensed, native)
+        assert not attached(sensed)
+        assert [same(event, native) for event in expected] == [same(event, program) for event in done(sensed, program)]
+
+        pid = deeds.run(parent, cwd=parent.parent)
+        sensed.until(FileOpen, lambda event: event.path == str(parent.parent / "first") and event.tgid != pid)
+        assert_detached(sensed)
+
+
+def test_program_that_was_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 32-bit program that ran before the sensor did is seen as soon as the lane is loaded."""
+    monkeypatch.setattr(lane, "LINGER_S", LINGER_S)
+    program = built(tmp_path / "compat", "-m32", "-DREAD")
+    waiting = subprocess.Popen([program], stdin=subprocess.PIPE, cwd=program.parent)
+    with waiting, opened("auto") as sensed:
+        assert attached(sensed)
+        waiting.communicate(b"x")
+        assert "compat" == sensed.of_pid(FileOpen, waiting.pid).via
+        assert_detached(sensed)
+
+
+def test_not_wanted(tmp_path: Path) -> None:
+    """With `off` nothing is loaded for it, and what a 32-bit program opens is not told."""
+    program = built(tmp_path / "compat", "-m32")
+    with opened("off") as sensed:
+        assert not attached(sensed)
+        assert {"net_bind", "net_connect", "process_exec"} == {
+            event.__struct_config__.tag for event in done(sensed, program)
+        }
+
+
+def attached(sensed: Sensed) -> bool:
+    """Tell whether calls of i386 are seen now."""
+    return bool(sensed.source.counters().get("sensor.compat_attached"))
+
+
+def assert_detached(sensed: Sensed) -> None:
+    """The lane goes, in time."""
+    until_s = time.monotonic() + LINGER_S + WAIT_S
+    while attached(sensed):
+        assert time.monotonic() < until_s
+        sensed.collect(0.2)
 
 
 @pytest.mark.skipif(not UNISTD.exists(), reason="needs the headers of this machine's kernel")

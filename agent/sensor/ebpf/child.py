@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
@@ -33,6 +34,7 @@ PRELUDE = (
     "prelude_packets.c",
     "prelude_opens.c",
 )
+_NICE = 10  # of a load that nobody waits for
 _ROOT = Path(__file__).resolve().parents[3]
 _BOOTSTRAP = (
     "import os, sys; os.dup2(int(sys.argv[2]), 3); sys.path.insert(0, sys.argv[1]);"
@@ -123,10 +125,23 @@ class Loader:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it and let go of everything."""
         self.stop()
         self._process.wait()
         self._ours.close()
         self._said.close()
+
+    @property
+    def tgid(self) -> int:
+        """Return the pid of the child."""
+        return self._process.pid
+
+    def yield_to_others(self) -> None:
+        """Let whatever else wants a processor go first."""
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
 
     def stop(self) -> None:
         """End it; a load that waits for its answer then raises."""

@@ -43,6 +43,8 @@ def load_library() -> ctypes.PyDLL:
     library.bpf_free_ringbuf.argtypes = [ctypes.c_void_p]
     library.bpf_consume_ringbuf.argtypes = [ctypes.c_void_p]
     library.bpf_lookup_elem.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    library.bpf_get_next_key.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    library.bpf_delete_elem.argtypes = [ctypes.c_int, ctypes.c_void_p]
     library.bpf_update_elem.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64]
     return library
 
@@ -102,6 +104,11 @@ def put(library: ctypes.PyDLL, map_fd: int, key: bytes, value: bytes) -> None:
 def put_new(library: ctypes.PyDLL, map_fd: int, key: int, value: bytes) -> None:
     """Set `key` (u64) of a map, unless it is there: what the kernel put there meanwhile is newer."""
     library.bpf_update_elem(map_fd, ctypes.byref(ctypes.c_uint64(key)), value, _BPF_NOEXIST)
+
+
+def has_keys(library: ctypes.PyDLL, map_fd: int) -> bool:
+    """Tell whether a hash map with keys of 32 bits has any."""
+    return bool(library.bpf_get_next_key(map_fd, None, ctypes.byref(ctypes.c_uint32())) == 0)
 
 
 def await_programs() -> None:

@@ -78,6 +78,7 @@ class EbpfSource:
     def __init__(self, options: Options | None = None) -> None:
         """Keep `options`; nothing is loaded before open()."""
         self._options = options or Options()
+        self._compat = CompatLane(self._options.compat, self._options.probes)
         self._slots: dict[str, int] = {}
         self._fds: list[int] = []
         self._maps: dict[str, int] = {}
@@ -103,18 +104,16 @@ class EbpfSource:
         python = child.interpreter_with_bcc(self._options.python)
         page = os.sysconf("SC_PAGE_SIZE")
         pages = (self._options.lifecycle_bytes // page, self._options.activity_bytes // page)
+        self._compat.prepare(python)
         loaded = child.load(python, child.request(self._options.probes, *pages))
         self._fds = loaded.fds
         self._slots = loaded.answer["slots"]
         self._maps = {name: loaded.fds[index] for name, index in loaded.answer["maps"].items()}
-        own_tgids = {os.getpid(), *self._options.own_tgids}
-        if self._existing is not None and self._existing.tgid is not None:
-            own_tgids.add(self._existing.tgid)
+        own_tgids = {os.getpid(), *self._options.own_tgids, *self._children()}
         self._tell_kernel(own_tgids)
         self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
-        self._compat = CompatLane(self._options.compat, self._options.probes, self._maps)
-        self._compat.start(python)
+        self._compat.start(self._maps)
         self._thread.start()
         self._guard = guarding.Guard(guarding.held_by(loaded.answer, loaded.fds), self._maps, own_tgids)
         statuses = tuple(self._unless_off(_status(entry)) for entry in loaded.answer["probes"])
@@ -195,9 +194,9 @@ class EbpfSource:
         """Detach everything, and read what it had reported: `poll` gives that out, and the counters are final."""
         if self._existing is not None:
             self._existing.close()
+        self._compat.close()
         if not self._maps:
             return
-        self._compat.close()
         maps = set(self._maps.values())
         for fd in [fd for fd in self._fds if fd not in maps]:
             os.close(fd)
@@ -208,6 +207,10 @@ class EbpfSource:
         for fd in self._fds:
             os.close(fd)
         self._fds, self._maps = [], {}
+
+    def _children(self) -> set[int]:
+        existing = None if self._existing is None else self._existing.tgid
+        return {tgid for tgid in (existing, self._compat.loader_tgid) if tgid is not None}
 
     def _read_to_the_end(self) -> None:
         """Stop the thread and empty the rings, when nothing can come any more."""
