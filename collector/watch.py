@@ -52,6 +52,9 @@ class Seen:
     agent_version: str = ""
     connected: bool = False
     probes: list[str] = field(default_factory=list)
+    """Those that are attached."""
+    reasons: list[ingest_pb2.ProbeHealth] = field(default_factory=list)
+    """Those that say why they are not, or what was done to them."""
     counters: dict[str, int] = field(default_factory=dict)
     resident_bytes: int = 0
     losses: dict[str, int] = field(default_factory=dict)
@@ -93,7 +96,7 @@ class Hub:
         """Note that an agent's stream is live."""
         seen = self._agents.pop(key, None) or Seen()
         seen.host_name, seen.agent_version = hello.host.name, hello.agent_version
-        seen.connected, seen.probes = True, list(hello.probes)
+        seen.connected, seen.probes, seen.reasons = True, list(hello.probes), []
         self._agents[key] = seen
         if len(self._agents) > AGENTS_LIMIT:
             self._forget_oldest()
@@ -107,6 +110,7 @@ class Hub:
         """Note what an agent says of itself."""
         seen = self._agents[key]
         seen.probes = [probe.name for probe in health.probes if probe.attached]
+        seen.reasons = [probe for probe in health.probes if probe.HasField("reason")]
         seen.counters = dict(health.counters)
         seen.resident_bytes = health.resident_bytes
 
@@ -147,4 +151,5 @@ class Hub:
             probes_attached=seen.probes,
             counters=seen.counters | seen.losses,
             resident_bytes=seen.resident_bytes,
+            probes_with_reason=seen.reasons,
         )

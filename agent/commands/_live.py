@@ -35,6 +35,7 @@ KEPT_FINDINGS = 200  # more than any screen shows
 KEPT_LINES = 200
 SHOWN_LINES = 3
 COUNT_LINES = 2
+REMARKS = 2  # probes of which something is said: mostly one is as good as all, and the findings need the room
 _STYLES = {"CRITICAL": "bold white on red", "HIGH": "bold red", "MEDIUM": "yellow", "LOW": "cyan"}
 _CLOCK_COLUMNS = 8
 _SEVERITY_COLUMN = 10
@@ -122,6 +123,7 @@ class LiveView:
             line.append(f"   {losses}", style="green")
         line.truncate(columns, overflow="ellipsis")
         alarm = [Text(one, style="bold red") for one in _wrapped(escape(losses), columns)] if tally.losses else []
+        alarm += [Text(one, style="bold yellow") for one in self._remarked(tally, columns)]
         partly = in_part(tally)
         if partly:
             alarm += [Text(one, style="yellow") for one in _wrapped(escape(f"in part: {partly}"), columns)]
@@ -130,6 +132,13 @@ class LiveView:
         )
         wrapped = _wrapped(f"seen: {seen or 'nothing yet'}", columns)
         return [line, *alarm, *(Text(one, style="dim") for one in wrapped)]
+
+    def _remarked(self, tally: Tally, columns: int) -> list[str]:
+        """Return what is to be said of probes, of as many as there is room for beside the findings."""
+        shown = tally.remarks[:REMARKS]
+        more = len(tally.remarks) - len(shown)
+        lines = [line for remark in shown for line in _wrapped(escape(remark), columns)]
+        return lines + ([f"and of {more} probes more: sudo vedette doctor"] if more else [])
 
     def _body(self, columns: int, room: int) -> list[Text]:
         """Return the findings that fit, newest first: the first ones whole, the older ones in a line each."""

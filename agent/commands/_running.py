@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent import health
 from agent.commands._checks import Check
 from agent.commands._kinds import by_kind
+from agent.commands._lanes import COLUMNS
+from agent.commands._standing import UNWANTED
 from agent.errors import StateError
 from agent.health import Health
+from agent.model import ProbeStatus
 
 STALE_S = 15.0  # five reports: a host so busy that it takes longer is not watched well, either
 _HEADINGS = ("kind", "submitted", "failed", "truncated", "read errors", "repeated", "unreadable")
@@ -55,6 +59,11 @@ def lines(said: Health) -> Iterator[str]:
     yield from _unseen(said)
 
 
+def unattached(said: Health) -> tuple[str, ...]:
+    """Return the probes that the agent would have attached and has not, or not any more."""
+    return tuple(probe.name for probe in said.probes if not probe.attached and probe.reason not in UNWANTED)
+
+
 def _row(cells: tuple[str, ...]) -> str:
     first, *others = cells
     aligned = (f"{cell:>{columns}}" for cell, columns in zip(others, _COLUMNS[1:], strict=True))
@@ -67,10 +76,21 @@ def lost(said: Health) -> bool:
 
 
 def _unseen(said: Health) -> Iterator[str]:
-    missing = [status for status in said.probes if not status.attached]
-    if missing:
-        yield from ("", "What it does not see:")
-    for status in missing:
-        yield f"  {status.name:<{_COLUMNS[0]}} {status.reason or 'no reason given'}"
+    """Yield the probes that do not see, and those that did not for a while; the doctor's own may stand otherwise."""
+    yield from _listed("What it does not see:", [status for status in said.probes if not status.attached])
+    yield from _listed("What was done to it:", [status for status in said.probes if status.attached and status.reason])
+
+
+def _listed(heading: str, statuses: list[ProbeStatus]) -> Iterator[str]:
+    if statuses:
+        yield from ("", heading)
+    for status in statuses:
+        yield from _named(status.name, status.reason or "no reason given")
         if status.blind_findings:
-            yield f"  {'':<{_COLUMNS[0]}} blind: {', '.join(status.blind_findings)}"
+            yield from _named("", f"blind: {', '.join(status.blind_findings)}")
+
+
+def _named(name: str, said: str) -> list[str]:
+    """Return a sentence beside a name, on as many lines as it takes."""
+    first = f"  {name:<{_COLUMNS[0]}} "
+    return textwrap.wrap(said, COLUMNS, initial_indent=first, subsequent_indent=" " * len(first))

@@ -9,13 +9,18 @@ import msgspec
 from agent import findings
 from agent import probes
 from agent.model import ProbeStatus
+from agent.sensor.ebpf.source import SWITCHED_OFF
+
+LEFT_OUT = "left out in [sensor] probes"
+UNWANTED = (LEFT_OUT, SWITCHED_OFF)
+"""The reasons of probes that the operator does not want."""
 
 
 def standing(opened: tuple[ProbeStatus, ...]) -> tuple[ProbeStatus, ...]:
     """Return what became of every probe there is, those that the settings leave out too, and what goes blind."""
     became = {status.name: status for status in opened}
     for name in sorted({probe.name for probe in probes.load()} - became.keys()):
-        became[name] = ProbeStatus(name=name, attached=False, reason="left out in [sensor] probes")
+        became[name] = ProbeStatus(name=name, attached=False, reason=LEFT_OUT)
     return tuple(became[name] if became[name].attached else _blinded(became[name]) for name in sorted(became))
 
 

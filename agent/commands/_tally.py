@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from agent.commands._kinds import Kind
 from agent.commands._kinds import by_kind
+from vedette.v1 import ingest_pb2
 from vedette.v1 import query_pb2
 
 _NS_PER_S = 1_000_000_000
@@ -39,6 +41,8 @@ class Tally(NamedTuple):
     """Those of which records were lost, cut or could not be read."""
     resident_bytes: int
     connected: bool
+    remarks: tuple[str, ...] = ()
+    """What is to be said of probes, those first that are not attached: name, why, and the findings that go blind."""
 
 
 def tally(status: query_pb2.Status, before: query_pb2.Status | None, host_id: str) -> Tally:
@@ -56,7 +60,20 @@ def tally(status: query_pb2.Status, before: query_pb2.Status | None, host_id: st
         kinds={name: kind for name, kind in by_kind(agent.counters).items() if _hurt(kind)},
         resident_bytes=agent.resident_bytes,
         connected=agent.connected,
+        remarks=_remarks(agent.probes_with_reason),
     )
+
+
+def _remarks(probes: Iterable[ingest_pb2.ProbeHealth]) -> tuple[str, ...]:
+    """Return a sentence for each probe of which something is to be said, those first that are not attached."""
+    return tuple(_remark(probe) for probe in sorted(probes, key=lambda one: one.attached) if probe.reason)
+
+
+def _remark(probe: ingest_pb2.ProbeHealth) -> str:
+    if probe.attached:
+        return f"{probe.name}: {probe.reason}"
+    blind = ", ".join(probe.blind_findings) or "no finding"
+    return f"{probe.name} is not attached: {probe.reason}; blind: {blind}"
 
 
 def _rate(status: query_pb2.Status, before: query_pb2.Status | None) -> float:

@@ -68,6 +68,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def healthy(self) -> bool:
         """Whether nothing is missing."""
         attached = all(probe.status == "attached" for probe in self.probes)
+        if self.health and _running.unattached(self.health):
+            return False
         return attached and all(check.ok is not False for check in self.checks.values())
 
 
@@ -81,6 +83,9 @@ def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...], said: 
         advice.append(f"probes {', '.join(sorted(missing))}: the reason beside each says what the kernel refused")
     if said and _running.lost(said):
         advice.append("agent: a ring had no room: raise [sensor] lifecycle_ring_mib or activity_ring_mib")
+    unattached = _running.unattached(said) if said else ()
+    if unattached:
+        advice.append(f"agent: probes {', '.join(unattached)} are not attached there: see what it does not see")
     there = {name for status in (said.probes if said else ()) for name in status.blind_findings}
     blind = sorted(there.union(findings.blind(findings.load(), missing)))
     return Report(checks=checks, probes=listed, blind_findings=tuple(blind), advice=tuple(advice), health=said)

@@ -47,6 +47,7 @@ ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
 HELD_PERIOD_S = 0.005
 BUSY_PAUSE_S = 0.003  # between rounds when there is much: each round costs the host two switches of task
+SWITCHED_OFF = "switched off in [sensor] disabled_kinds"
 _LOSSES = ("submitted", "repeated", "failed", "truncated", "read_error")
 _TIME_BYTES = slice(0, 8)  # record_header.time_ns
 
@@ -130,7 +131,7 @@ class EbpfSource:
     def _unless_off(self, status: ProbeStatus) -> ProbeStatus:
         if status.name not in self._options.disabled or not status.attached:
             return status
-        return ProbeStatus(name=status.name, attached=False, reason="switched off in [sensor] disabled_kinds")
+        return ProbeStatus(name=status.name, attached=False, reason=SWITCHED_OFF)
 
     def await_compat(self, timeout_s: float) -> bool:
         """Wait until the second load is over; return whether calls of i386 are seen now."""

@@ -136,13 +136,16 @@ def test_status_says_who_is_there_and_what_was_lost() -> None:
     """Connected agents, their probes, their own counters and ours."""
     hub = Hub()
     hub.joined(KEY, HELLO)
-    probes = [ingest_pb2.ProbeHealth(name="a", attached=True), ingest_pb2.ProbeHealth(name="b", attached=False)]
+    refused = ingest_pb2.ProbeHealth(name="b", attached=False, reason="EPERM", blind_findings=["X"])
+    probes = [ingest_pb2.ProbeHealth(name="a", attached=True), refused]
     hub.health(KEY, ingest_pb2.Health(probes=probes, counters={"ring.lost": 4}, resident_bytes=5))
     hub.losses(KEY, "events", Toll(9, (Range(2, 4),), evicted=2, duplicates=1))
+    assert [refused] == list(hub.status(1, 0).agents[0].probes_with_reason)
     hub.left(KEY)
     hub.joined(KEY, HELLO)
 
     (agent,) = hub.status(1, 0).agents
+    assert [] == list(agent.probes_with_reason)
     assert (agent.host_id, agent.connected, agent.resident_bytes) == (KEY.host_id, True, 5)
     assert list(agent.probes_attached) == ["process_exec"]
     assert dict(agent.counters) == {

@@ -165,6 +165,37 @@ def test_what_an_agent_does_not_see_is_shown_with_what_goes_blind() -> None:
     assert "does not see" not in doctor.text(doctor.examined(FINE, statuses(), SAID))
 
 
+def test_a_probe_that_the_agent_lacks_is_told_with_what_goes_blind() -> None:
+    """The doctor may be able to attach what the agent could not, or lost: what counts is what watches."""
+    blind = findings.blind(findings.load(), ["net_connect"])
+    stands = (
+        ProbeStatus(name="mount", attached=False, reason="left out in [sensor] probes"),
+        ProbeStatus(name="net_bind", attached=True, lane="cgroup", reason="bind4 was detached; mended\x1b"),
+        ProbeStatus(name="net_connect", attached=False, reason="does not compile", blind_findings=blind),
+        ProbeStatus(name="ptrace", attached=True, lane="system call exit"),
+    )
+    report = doctor.examined(FINE, statuses(), msgspec.structs.replace(SAID, probes=stands))
+
+    said = doctor.text(report).partition("What it does not see:\n")[2].partition("Findings that go blind")[0]
+    rows = [" ".join(row.split()) for row in said.splitlines()]
+
+    assert ["net_connect does not compile", f"blind: {', '.join(blind)}"] == rows[1:3]
+    assert ["What was done to it:", "net_bind bind4 was detached; mended\\x1b"] == rows[4:6]
+    assert "ptrace" not in said
+    assert (False, blind) == (report.healthy, report.blind_findings)
+    assert any("net_connect are not attached there" in sentence for sentence in report.advice)
+
+
+def test_a_probe_that_was_left_out_is_no_fault() -> None:
+    """What the operator did not want is not missing."""
+    left_out = (ProbeStatus(name="mount", attached=False, reason="left out in [sensor] probes"),)
+    report = doctor.examined(FINE, statuses(), msgspec.structs.replace(SAID, probes=left_out, counters={}))
+
+    assert report.healthy
+    assert ((), ()) == (report.blind_findings, report.advice)
+    assert "left out in [sensor] probes" in doctor.text(report)
+
+
 def test_how_old_that_is_is_said(tmp_path: Path) -> None:
     """An agent that hangs or was killed does not look well; none at all is no fault, nor is one before the boot."""
     file = tmp_path / "health.json"

@@ -88,6 +88,23 @@ def test_losses_are_on_the_screen(view: LiveView) -> None:
     assert "in part: process_exec 8 read errors, process_exec 7 truncated" == rows[2]
 
 
+def test_a_probe_that_is_not_attached_is_on_the_screen(view: LiveView) -> None:
+    """Who watches reads why a probe is missing and what goes blind, escaped; of many, two and how many more."""
+    remarks = (
+        "mount is not attached: EPERM\x1b; blind: no finding",
+        *(f"p{number}: {'x' * 300}" for number in range(4)),
+    )
+    view.stands(TALLY._replace(attached=8, remarks=remarks))
+
+    rows = [row.rstrip() for row in screen(view)]
+
+    assert "8 of 9 probes " in rows[1]
+    assert "mount is not attached: EPERM\\x1b; blind: no finding" == rows[2]
+    assert rows[3].startswith("p0: xxx")
+    assert "and of 3 probes more: sudo vedette doctor" in rows[4:7]
+    assert "no findings so far" in rows
+
+
 def test_a_kind_that_is_named_by_somebody_else_cannot_act(view: LiveView) -> None:
     """What an agent calls its counters reaches the terminal escaped."""
     named = "x\x1b[2J"

@@ -75,6 +75,20 @@ def test_what_was_lost_or_cut_is_known_by_kind() -> None:
     } == kinds
 
 
+def test_what_is_to_be_said_of_probes_is_a_sentence_each() -> None:
+    """A probe that is not attached comes first, with the reason and the findings that go blind."""
+    stands = status()
+    stands.agents[0].probes_with_reason.add(name="a", attached=True, reason="was detached; mended")
+    stands.agents[0].probes_with_reason.add(name="c", attached=False, reason="EPERM", blind_findings=["X", "Y"])
+    stands.agents[0].probes_with_reason.add(name="d", attached=False, reason="EINVAL")
+
+    assert (
+        "c is not attached: EPERM; blind: X, Y",
+        "d is not attached: EINVAL; blind: no finding",
+        "a: was detached; mended",
+    ) == tally(stands, None, "here").remarks
+
+
 def test_findings_that_were_not_shown_are_a_loss() -> None:
     """A reader too slow for the collector is told."""
     late = status()
