@@ -244,6 +244,19 @@ class FileLink(Event, frozen=True, kw_only=True, tag="file_link"):
     symbolic: bool
 
 
+class FileMode(Event, frozen=True, kw_only=True, tag="file_mode"):
+    """The permissions of a file were changed, or `result` says why not: chmod, fchmod, fchmodat or fchmodat2.
+
+    What failed is told where setuid or setgid was asked for.
+    """
+
+    path: str | None
+    """Of a descriptor, what the kernel calls the file; else told as that of FileUnlink is."""
+    path_in_root: str | None = None
+    mode_raw: int
+    """Asked for: S_ISUID (0o4000), S_ISGID, S_ISVTX and the nine bits of who may do what."""
+
+
 class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
     """A file was mapped executable by mmap: what loading a shared library comes to."""
 

@@ -315,6 +315,8 @@ static __always_inline bool is_listening(struct sock *sk)
 	return READ(sk, __sk_common.skc_state) == TCP_LISTEN;
 }
 
+#define EBADF 9 // include/uapi/asm-generic/errno-base.h
+
 static __always_inline struct file *fd_file_from(struct task_struct *task, long fd, u32 *flags, const bool known)
 {
 	struct files_struct *files = LOAD(known, task, files);

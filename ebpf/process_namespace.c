@@ -23,7 +23,6 @@
 
 #define NAMESPACE_OPERATION 0x60000 // beside the others' in struct access; plus the call and the kinds
 #define NAMESPACE_UNSHARE 1 // in the same number: no CLONE_NEW* has this bit
-#define EBADF 9 // include/uapi/asm-generic/errno-base.h
 #define NSFS_MAGIC 0x6e736673 // include/uapi/linux/magic.h
 #define PIDFS_MAGIC 0x50494446
 

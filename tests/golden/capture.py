@@ -29,6 +29,7 @@ from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import FdDup
 from agent.model import FileLink
+from agent.model import FileMode
 from agent.model import FileOpen
 from agent.model import FileRename
 from agent.model import FileUnlink
@@ -275,6 +276,11 @@ DEEDS: dict[str, Deed] = {
     ),
     "file_link": Deed(FileLink, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.link('a', './b')"))),
     "file_link-symbolic": Deed(FileLink, (*PYTHON, IN_DIRECTORY.format(deed="os.symlink('../etc', 'b')"))),
+    "file_mode": Deed(FileMode, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.chmod('./a', 0o6755)"))),
+    "file_mode-descriptor": Deed(
+        FileMode, (*PYTHON, IN_DIRECTORY.format(deed="os.fchmod(os.open('a', os.O_CREAT | os.O_WRONLY), 0o600)"))
+    ),
+    "file_mode-refused": Deed(FileMode, (*PYTHON, "import os; os.setuid(65534); os.chmod('/bin/true', 0o4755)")),
     "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
     "library_map-memfd": Deed(
         LibraryMap,

@@ -90,6 +90,8 @@ static void files(void)
 	CALL(symlinkat, "linked", -100, "symbolic");
 	CALL(unlink, "renamed");
 	CALL(unlinkat, -100, "linked", 0);
+	CALL(chmod, "third", 04711);
+	CALL(fchmodat, -100, "third", 0600);
 	CALL(memfd_create, "hidden", 1);
 	CALL(mount, "/dev/a", "nowhere", "tmpfs", 4096);
 	UMOUNT("nowhere");
