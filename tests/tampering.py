@@ -57,9 +57,10 @@ def put(map_fd: int, key: int, value: bytes) -> None:
     _bpf(_MAP_UPDATE, struct.pack("=IIQQQ", map_fd, 0, ctypes.addressof(at), ctypes.addressof(what), 0))
 
 
-def take_out(map_fd: int, key: int) -> None:
-    """Take a key (u32) out of a map."""
-    at = ctypes.c_uint32(key)
+def take_out(map_fd: int, key: int | bytes) -> None:
+    """Take a key (a number is a u32) out of a map."""
+    raw = key if isinstance(key, bytes) else struct.pack("=I", key)
+    at = ctypes.create_string_buffer(raw, len(raw))
     _bpf(_MAP_DELETE, struct.pack("=IIQ", map_fd, 0, ctypes.addressof(at)))
 
 

