@@ -257,6 +257,19 @@ class FileMode(Event, frozen=True, kw_only=True, tag="file_mode"):
     """Asked for: S_ISUID (0o4000), S_ISGID, S_ISVTX and the nine bits of who may do what."""
 
 
+class FileOwner(Event, frozen=True, kw_only=True, tag="file_owner"):
+    """A file was given another owner or group: chown, fchown, lchown or fchownat."""
+
+    path: str | None
+    """Of a descriptor, what the kernel calls the file; else told as that of FileUnlink is."""
+    path_in_root: str | None = None
+    uid_asked: int | None
+    """As the caller's user namespace counts; None: left as it was."""
+    gid_asked: int | None
+    link_itself: bool
+    """Where `path` is a symbolic link, that was given away, and not what it leads to."""
+
+
 class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
     """A file was mapped executable by mmap: what loading a shared library comes to."""
 

@@ -104,6 +104,8 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_LCHOWN 94
 #define SYS_FCHOWN 93
 #define SYS_FCHOWNAT 260
+#define SYS_LCHOWN32 -1 // i386 alone, as the next
+#define SYS_FCHOWN32 -1
 #define SYS_TRUNCATE 76
 #define SYS_FTRUNCATE 77
 #define SYS_CHDIR 80
@@ -152,6 +154,8 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_LCHOWN -1
 #define SYS_FCHOWN 55
 #define SYS_FCHOWNAT 54
+#define SYS_LCHOWN32 -1
+#define SYS_FCHOWN32 -1
 #define SYS_TRUNCATE 45
 #define SYS_FTRUNCATE 46
 #define SYS_CHDIR 49

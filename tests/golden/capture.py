@@ -31,6 +31,7 @@ from agent.model import FdDup
 from agent.model import FileLink
 from agent.model import FileMode
 from agent.model import FileOpen
+from agent.model import FileOwner
 from agent.model import FileRename
 from agent.model import FileUnlink
 from agent.model import LibraryMap
@@ -281,6 +282,13 @@ DEEDS: dict[str, Deed] = {
         FileMode, (*PYTHON, IN_DIRECTORY.format(deed="os.fchmod(os.open('a', os.O_CREAT | os.O_WRONLY), 0o600)"))
     ),
     "file_mode-refused": Deed(FileMode, (*PYTHON, "import os; os.setuid(65534); os.chmod('/bin/true', 0o4755)")),
+    "file_owner": Deed(FileOwner, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.chown('a', 65534, -1)"))),
+    "file_owner-link": Deed(
+        FileOwner, (*PYTHON, IN_DIRECTORY.format(deed="os.symlink('a', 'b'); os.lchown('b', -1, 1)"))
+    ),
+    "file_owner-descriptor": Deed(
+        FileOwner, (*PYTHON, IN_DIRECTORY.format(deed="os.fchown(os.open('a', os.O_CREAT), 1000, 1000)"))
+    ),
     "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
     "library_map-memfd": Deed(
         LibraryMap,

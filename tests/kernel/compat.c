@@ -54,6 +54,7 @@ static int block[6]; // arguments in memory
 #define SETGID(id) CALL(setgid, id)
 #define SETUID(id) CALL(setuid, id)
 #define FCNTL(fd, command, value) CALL(fcntl, fd, command, value)
+#define CHOWN(name, file, uid, gid) CALL(name, file, uid, gid)
 #else
 #define SOCKET_CALL(number, name, a, b, c) CALL(name, a, b, c)
 #define UMOUNT(target) CALL(umount2, target, 0)
@@ -62,10 +63,12 @@ static int block[6]; // arguments in memory
 #define SETGID(id) CALL(setgid, id)
 #define SETUID(id) CALL(setuid, id)
 #define FCNTL(fd, command, value) CALL(fcntl, fd, command, value)
+#define CHOWN(name, file, uid, gid) CALL(name, file, uid, gid)
 #else
 #define SETGID(id) CALL(setgid32, id)
 #define SETUID(id) CALL(setuid32, id)
 #define FCNTL(fd, command, value) CALL(fcntl64, fd, command, value)
+#define CHOWN(name, file, uid, gid) CALL(name##32, file, uid, gid)
 #endif
 #endif
 
@@ -92,6 +95,10 @@ static void files(void)
 	CALL(unlinkat, -100, "linked", 0);
 	CALL(chmod, "third", 04711);
 	CALL(fchmodat, -100, "third", 0600);
+	CHOWN(chown, "third", 1, -1);
+	CHOWN(lchown, "symbolic", -1, 2);
+	CHOWN(fchown, CALL(open, "third", 0, 0), 70, 65534);
+	CALL(fchownat, -100, "third", 0, 0, 0x100);
 	CALL(memfd_create, "hidden", 1);
 	CALL(mount, "/dev/a", "nowhere", "tmpfs", 4096);
 	UMOUNT("nowhere");
