@@ -594,6 +594,19 @@ class DnsAnswer(Event, frozen=True, kw_only=True, tag="dns_answer"):
     cookie: int | None
 
 
+class Throttled(Event, frozen=True, kw_only=True, tag="throttled"):
+    """A cgroup (`cgroup_id`) opens so many files for writing that not all are told; once a second while it does.
+
+    The process is the one that was first over the budget, at `since_ns`. Files that are new, programs or sensitive
+    are told all the same.
+    """
+
+    since_ns: int
+    """When the flood began, on the boot clock."""
+    withheld: int
+    """Opens that were not told since the last such event, or since it began."""
+
+
 class Canary(Event, frozen=True, kw_only=True, tag="canary"):
     """The agent let a canary go: the same token comes once through each ring, every 30 seconds.
 

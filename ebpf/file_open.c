@@ -24,6 +24,9 @@
 // write is always known; what is new, or not certain (fd_shared), is always told.
 // So it is with reading a sensitive file, of which each reader is told.
 //
+// Beyond PLAIN_WRITES a second of one cgroup what is neither new, nor a program, nor
+// sensitive is counted as throttled: a flood must not push out what others do.
+//
 // Blind to: opens by 32-bit programs and int 0x80 (classic tracepoints skip
 // them), by open_by_handle_at, inside the kernel (core dumps); descriptors
 // received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
@@ -145,6 +148,12 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 	submit_activity(SLOT_file_open, &record->header);
 }
 
+static __always_inline bool may_be_withheld(struct file *file, struct open_call *call)
+{
+	bool certain = !(call->trust & (FLAG_FD_RACED | FLAG_OUTCOME_UNKNOWN));
+	return certain && !call->sensitive && is_plain_write(file);
+}
+
 static __always_inline void file_opened(struct task_struct *task, struct file *file, struct open_call *call)
 {
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
@@ -154,6 +163,10 @@ static __always_inline void file_opened(struct task_struct *task, struct file *f
 		return;
 	if (file && !call->trust && is_repeated(task, file)) {
 		count_repeated(SLOT_file_open);
+		return;
+	}
+	if (file && may_be_withheld(file, call) && is_over_budget(task)) {
+		count_throttled(SLOT_file_open);
 		return;
 	}
 	file_open_body(task, file, call);

@@ -122,6 +122,14 @@ struct loss {
 	u64 failed;
 	u64 truncated;
 	u64 read_error;
+	u64 throttled; // of a cgroup that was over its budget
+};
+
+// A flood of one cgroup, kept in a map for the agent to tell (ebpf/throttled.c).
+struct throttled_record {
+	struct record_header header; // of who was over the budget first, and when
+	u64 since_ns; // written by the agent: header.time_ns, which becomes the time of telling
+	u64 withheld;
 };
 
 // Two rings, so that a flood of files cannot evict an exec. A wake-up costs the
@@ -201,6 +209,13 @@ static __always_inline void count_repeated(u32 slot)
 	struct loss *loss = losses.lookup(&slot);
 	if (loss)
 		__sync_fetch_and_add(&loss->repeated, 1);
+}
+
+static __always_inline void count_throttled(u32 slot)
+{
+	struct loss *loss = losses.lookup(&slot);
+	if (loss)
+		__sync_fetch_and_add(&loss->throttled, 1);
 }
 
 static __always_inline void count_submitted(struct loss *loss, u32 flags)

@@ -145,3 +145,59 @@ static __always_inline bool is_read_repeated(struct task_struct *task, struct fi
 	};
 	return is_access_told(task, &access);
 }
+
+#define SECOND_NS 1000000000ULL
+#define PLAIN_WRITES 1000 // a second and cgroup: a twentieth of what is read without loss, ten times a busy build's
+
+struct write_budget {
+	u64 second_ns; // when the current one began
+	u64 spent;
+};
+
+// Key: cgroup id. Cgroups that write at one time: the kernel evicts the least recently
+// used, which then begins anew.
+BPF_TABLE("lru_hash", u64, struct write_budget, write_budgets, 1024);
+
+// Key: cgroup id. Those over their budget: the agent takes them out when they are quiet.
+BPF_TABLE("lru_hash", u64, struct throttled_record, floods, 256);
+
+// A file that is neither new nor a program nor sensitive: what opens of it are told
+// beyond the budget is of no use to a finding but as evidence of who wrote.
+static __always_inline bool is_plain_write(struct file *file)
+{
+	struct inode *inode = READ(file, f_inode);
+	return !(READ(file, f_mode) & FMODE_CREATED) && !(READ(inode, i_mode) & 0111);
+}
+
+static __always_inline void note_flood(struct task_struct *task, u64 cgroup)
+{
+	struct throttled_record *flood = floods.lookup(&cgroup);
+	if (!flood) {
+		struct throttled_record begun = {};
+		fill_header_by_reads(&begun.header, 0, sizeof(begun), task);
+		floods.insert(&cgroup, &begun); // of two at the same moment one is first
+		flood = floods.lookup(&cgroup);
+	}
+	if (flood)
+		__sync_fetch_and_add(&flood->withheld, 1);
+}
+
+// Two processors may spend the last of it at the same moment: a few more are told.
+static __always_inline bool is_over_budget(struct task_struct *task)
+{
+	struct kernfs_node *node = cgroup_node(task, false);
+	u64 cgroup = READ(node, id);
+	u64 now = bpf_ktime_get_boot_ns();
+	struct write_budget begun = { .second_ns = now, .spent = 1 };
+	struct write_budget *budget = write_budgets.lookup(&cgroup);
+	if (!budget || now - budget->second_ns >= SECOND_NS) {
+		write_budgets.update(&cgroup, &begun);
+		return false;
+	}
+	if (budget->spent < PLAIN_WRITES) {
+		__sync_fetch_and_add(&budget->spent, 1);
+		return false;
+	}
+	note_flood(task, cgroup);
+	return true;
+}

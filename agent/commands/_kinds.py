@@ -15,6 +15,7 @@ class Kind(NamedTuple):
     read_error: int = 0
     repeated: int = 0
     malformed: int = 0
+    throttled: int = 0
 
 
 def by_kind(counters: Mapping[str, int]) -> dict[str, Kind]:

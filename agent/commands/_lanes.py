@@ -65,7 +65,7 @@ def lines(reports: Iterable[ProbeReport]) -> Iterator[str]:
 def _heading(one: ProbeReport) -> str:
     if one.status != "attached":
         return one.status.upper()
-    return f"by {one.lane}: {one.price}"
+    return f"by {one.lane}: {one.price or 'nothing'}"
 
 
 def _row(one: ProbeReport, columns: int) -> Iterator[str]:

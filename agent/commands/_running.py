@@ -16,8 +16,8 @@ from agent.health import Health
 from agent.model import ProbeStatus
 
 STALE_S = 15.0  # five reports: a host so busy that it takes longer is not watched well, either
-_HEADINGS = ("kind", "submitted", "failed", "truncated", "read errors", "repeated", "unreadable")
-_COLUMNS = (18, 13, 11, 11, 11, 13, 11)  # a billion of the two that grow; 88 together
+_HEADINGS = ("kind", "submitted", "failed", "truncated", "read errors", "repeated", "unreadable", "throttled")
+_COLUMNS = (18, 13, 10, 11, 12, 13, 11, 10)  # a billion of the two that grow; 98 together
 
 
 def ask(path: Path, boot_id: str) -> tuple[Check, Health | None]:

@@ -16,6 +16,7 @@ _NS_PER_S = 1_000_000_000
 
 _LOSSES = {
     "ring full": "sensor.*.failed",
+    "throttled": "sensor.*.throttled",
     "unreadable": "decode.malformed",
     "not worked out": "pipeline.errors",
     "too large": "wire.oversized_events",
@@ -24,7 +25,7 @@ _LOSSES = {
 }
 """Stages in order of the flow, each with the counters that are losses there."""
 
-KINDS_OF_STAGE = {"ring full": "failed", "unreadable": "malformed"}
+KINDS_OF_STAGE = {"ring full": "failed", "throttled": "throttled", "unreadable": "malformed"}
 """Stages whose losses are counted by kind as well, each with the field of Kind."""
 
 
@@ -83,7 +84,7 @@ def _rate(status: query_pb2.Status, before: query_pb2.Status | None) -> float:
 
 
 def _hurt(kind: Kind) -> int:
-    return kind.failed + kind.malformed + kind.truncated + kind.read_error
+    return kind.failed + kind.throttled + kind.malformed + kind.truncated + kind.read_error
 
 
 def _seen(counters: Mapping[str, int]) -> dict[str, int]:

@@ -38,7 +38,8 @@ class Source(Protocol):
     def counters(self) -> dict[str, int]:
         """Return totals since open: `reader.records`, and per probe what the kernel counted.
 
-        `sensor.<name>.submitted`, `.repeated` (left out, nothing new), `.failed` (lost), `.truncated`, `.read_error`.
+        `sensor.<name>.submitted`, `.repeated` (left out, nothing new), `.failed` (lost), `.truncated`, `.read_error`,
+        `.throttled` (left out, over a budget).
         """
 
     def look_after(self) -> list[Harm]:

@@ -50,6 +50,7 @@ from agent.model import ProcessName
 from agent.model import ProcessNamespace
 from agent.model import ProcessVm
 from agent.model import Ptrace
+from agent.model import Throttled
 from agent.model import UnixConnect
 from agent.model import Userfaultfd
 from agent.model import UserId
@@ -68,6 +69,12 @@ OPEN = "import os, sys; os.chdir(sys.argv[1]); os.open({path}, os.O_CREAT | os.O
 SENSITIVE = (
     "import os, sys; os.chdir(sys.argv[1]); os.mkdir('.ssh'); os.mknod('.ssh/id_rsa'); os.open('.ssh/id_rsa', 0)"
 )
+FLOOD = """
+import os, sys
+os.chdir(sys.argv[1])
+for name in map(str, range(3000)): os.mknod(name)
+for name in map(str, range(3000)): os.close(os.open(name, os.O_WRONLY))
+"""
 IN_DIRECTORY = "import os, sys; os.chdir(sys.argv[1]); {deed}"
 DEEP = "import os, sys; os.chdir(sys.argv[1]); d = '/'.join([c * 200 for c in 'abcdef']); os.makedirs(d); "
 THREADED = "import threading; t = threading.Timer(60, print); t.start(); {deed}; t.cancel()"
@@ -355,6 +362,7 @@ DEEDS: dict[str, Deed] = {
     ),
     "unix_connect-raced": Deed(UnixConnect, on_a_network(races.PRELUDE + RACED_CONNECT), raced),
     "dns_answer": Deed(DnsAnswer, on_a_network(ANSWER)),
+    "throttled": Deed(Throttled, (*PYTHON, FLOOD)),
     "canary": Deed(Canary, (), lambda event: getattr(event, "ring", None) == "lifecycle"),
     "canary-activity": Deed(Canary, (), lambda event: getattr(event, "ring", None) == "activity"),
     "dns_answer-no_such_name": Deed(DnsAnswer, on_a_network(ANSWER.replace("0x8180", "0x8183"))),

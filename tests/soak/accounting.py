@@ -5,9 +5,9 @@ of the sensor under test is exact on a host that is not idle.  Of each kind, and
 no number:
 
     generated = delivered + missing                     of the generator, by number; the witness has every number
-    happened  = submitted + repeated + failed           of all processes; happened is what the witness counted
+    happened  = submitted + repeated + failed + throttled  of all processes; happened is what the witness counted
     records read = submitted                            of all processes
-    missing <= failed                                   the rest of what failed was of others
+    missing <= failed + throttled                       the rest of those was of others
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class Account(NamedTuple):
     submitted: int
     repeated: int
     failed: int
+    throttled: int
     submitted_in_all: int
     """Since the sensor was opened, as is the last."""
     read_in_all: int
@@ -93,9 +94,9 @@ class Account(NamedTuple):
 def check(account: Account) -> None:
     """Fail unless every operation is delivered or counted as lost, and nothing is said twice."""
     assert account.generated == account.witnessed, account
-    assert account.happened == account.submitted + account.repeated + account.failed, account
+    assert account.happened == account.submitted + account.repeated + account.failed + account.throttled, account
     assert account.submitted_in_all == account.read_in_all, account
-    assert account.missing <= account.failed, account
+    assert account.missing <= account.failed + account.throttled, account
     assert account.came_twice == 0, account
 
 
@@ -105,6 +106,7 @@ class Counts(NamedTuple):
     submitted: int
     repeated: int
     failed: int
+    throttled: int
 
     def since(self, before: Counts) -> Counts:
         """Return how much was added."""
@@ -244,7 +246,7 @@ class Experiment:
             witnessed=len(generated.numbers(self.witness, kind)),
             delivered=len(seen),
             came_twice=seen.total() - len(seen),
-            happened=course.witness.submitted + course.witness.repeated,
+            happened=course.witness.submitted + course.witness.repeated + course.witness.throttled,
             **course.tested._asdict(),
             submitted_in_all=self.tested.counts(kind).submitted,
             read_in_all=len(self.tested.of_kind(kind)),

@@ -42,6 +42,8 @@ def load_library() -> ctypes.PyDLL:
     library.bpf_free_ringbuf.restype = None
     library.bpf_free_ringbuf.argtypes = [ctypes.c_void_p]
     library.bpf_consume_ringbuf.argtypes = [ctypes.c_void_p]
+    library.bpf_get_next_key.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    library.bpf_delete_elem.argtypes = [ctypes.c_int, ctypes.c_void_p]
     library.bpf_lookup_elem.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     library.bpf_get_next_key.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     library.bpf_delete_elem.argtypes = [ctypes.c_int, ctypes.c_void_p]

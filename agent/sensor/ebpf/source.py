@@ -35,6 +35,7 @@ from agent.sensor.ebpf import ring
 from agent.sensor.ebpf import sensitive
 from agent.sensor.ebpf.compat import CompatLane
 from agent.sensor.ebpf.compat import When
+from agent.sensor.ebpf.floods import Floods
 from agent.sensor.existing import scan
 from agent.sensor.source import Harm
 
@@ -48,7 +49,7 @@ ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250
 HELD_PERIOD_S = 0.005
 BUSY_PAUSE_S = 0.003  # between rounds when there is much: each round costs the host two switches of task
 SWITCHED_OFF = "switched off in [sensor] disabled_kinds"
-_LOSSES = ("submitted", "repeated", "failed", "truncated", "read_error")
+_LOSSES = ("submitted", "repeated", "failed", "truncated", "read_error", "throttled")
 _TIME_BYTES = slice(0, 8)  # record_header.time_ns
 
 
@@ -114,6 +115,7 @@ class EbpfSource:
         self._tell_kernel(own_tgids)
         self._lifecycle = ring.Ring(self._library, self._maps["lifecycle"], round_records=ROUND_RECORDS)
         self._activity = ring.Ring(self._library, self._maps["activity"], round_records=ROUND_RECORDS)
+        self._floods = Floods(self._library, self._maps["floods"], self._slots.keys() - self._options.disabled)
         self._compat.start(self._maps)
         self._thread.start()
         self._guard = guarding.Guard(guarding.held_by(loaded.answer, loaded.fds), self._maps, own_tgids, self._told)
@@ -191,7 +193,7 @@ class EbpfSource:
         for name, slot in self._slots.items():
             values = ring.read_u64s(self._library, self._maps["losses"], slot, len(_LOSSES))
             totals.update({f"sensor.{name}.{what}": value for what, value in zip(_LOSSES, values, strict=True)})
-        return totals | self._compat.counters()
+        return totals | self._floods.counters() | self._compat.counters()
 
     def close(self) -> None:
         """Detach everything, and read what it had reported: `poll` gives that out, and the counters are final."""
@@ -247,7 +249,7 @@ class EbpfSource:
         activity, _ = self._activity.drain()
         if not emptied:
             watermark_ns = _time_ns(lifecycle[-1])
-        records = sorted(chain(self._held, lifecycle, activity), key=_time_ns)
+        records = sorted(chain(self._held, lifecycle, activity, self._floods.records(watermark_ns)), key=_time_ns)
         released = [record for record in records if _time_ns(record) <= watermark_ns]
         self._held = records[len(released) :]
         return released
@@ -261,6 +263,7 @@ class EbpfSource:
             records = records + lifecycle + activity
             emptied = no_more_lifecycle and no_more_activity
         self._held = []
+        records += self._floods.records(time.clock_gettime_ns(time.CLOCK_BOOTTIME), at_once=True)
         return sorted(records, key=_time_ns)
 
     def _wait_for_room(self) -> None:

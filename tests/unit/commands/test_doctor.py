@@ -39,6 +39,7 @@ SAID = Health(
         "decode.malformed": 2,
         "decode.malformed.dns_query": 2,
         "reader.records": 1197,
+        "sensor.file_open.throttled": 9,
         "sensor.mount.failed": 3,
         "sensor.mount.repeated": 5,
         "sensor.mount.submitted": 1200,
@@ -143,8 +144,9 @@ def test_what_an_agent_counted_is_shown_kind_by_kind() -> None:
     text = doctor.text(report)
     rows = [line.split() for line in text.splitlines()]
 
-    assert ["mount", "1,200", "3", "-", "-", "5", "-"] in rows
-    assert ["dns_query", "-", "-", "-", "-", "-", "2"] in rows
+    assert ["mount", "1,200", "3", "-", "-", "5", "-", "-"] in rows
+    assert ["dns_query", "-", "-", "-", "-", "-", "2", "-"] in rows
+    assert ["file_open", "-", "-", "-", "-", "-", "-", "9"] in rows
     assert "ptrace" not in text.partition("counted")[2]
     assert "1,197 records read, 1,195 events decoded, 2 unreadable" in text
     assert "and nothing of 1 more" in text

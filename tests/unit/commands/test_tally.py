@@ -45,6 +45,7 @@ def test_what_was_seen_is_counted_by_kind() -> None:
     ("counter", "stage"),
     [
         ("sensor.file_open.failed", "ring full"),
+        ("sensor.file_open.throttled", "throttled"),
         ("decode.malformed", "unreadable"),
         ("pipeline.errors", "not worked out"),
         ("wire.oversized_events", "too large"),
