@@ -126,7 +126,8 @@ def _event_conditions(filters: Filters) -> tuple[str, dict[str, Any]]:
         )
         parameters["process"] = filters.process
     if filters.container:
-        clauses.append("starts_with(actor.container_id, $container)")
+        # Never null: DuckDB 2.0 takes that for true when it looks at the dictionary of a Parquet column.
+        clauses.append("coalesce(starts_with(actor.container_id, $container), false)")
         parameters["container"] = filters.container
     if filters.since_at_ns is not None:
         clauses.append("at_ns >= $since")

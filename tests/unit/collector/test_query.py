@@ -78,6 +78,22 @@ def test_events_are_found_by_filter(state_dir: Path, expected: list[int], filter
     assert expected == [found["sequence"] for found in query.events(state_dir, filters)]
 
 
+def test_what_is_in_no_container_is_in_none_of_that_name(tmp_path: Path) -> None:
+    """Events of the host are not told as those of a container, though all that are in one are in the same."""
+    kinds = {"net_listen": event_pb2.NetListen(), "mount": event_pb2.Mount(), "net_bind": event_pb2.NetBind()}
+    made = [
+        event_pb2.Event(sequence=number, at_ns=NOW_NS + number, actor=event_pb2.Actor(tgid=number), **{kind: said})
+        for number, (kind, said) in enumerate(list(kinds.items()) * 10)
+    ]
+    made[0].actor.container_id = made[1].actor.container_id = "c" * 64
+    files = EventFiles(tmp_path)
+    files.open()
+    files.write(KEY, Run(TODAY, made), NOW_NS)
+
+    found = query.events(tmp_path, Filters(type="net_listen", container="ccc"))
+    assert [0] == [row["sequence"] for row in found]
+
+
 def test_what_is_not_known_is_not_shown(state_dir: Path) -> None:
     """A row has its own kind and no nulls, and can be written as JSON."""
     (found,) = query.events(state_dir, Filters(type="process_exec"))
