@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import time
 
 import pytest
 
+from agent.sensor.ebpf.floods import Floods
 from agent.sensor.ebpf.source import EbpfSource
 
 
@@ -29,6 +31,7 @@ def source(lifecycle: Ring, activity: Ring) -> EbpfSource:
     """Return a source that reads these rings."""
     made = EbpfSource()
     made._lifecycle, made._activity = lifecycle, activity  # type: ignore[assignment]  # the ends of a real ring
+    made._floods = Floods(ctypes.PyDLL(None), -1, ())
     return made
 
 
