@@ -447,6 +447,19 @@ class Userfaultfd(Event, frozen=True, kw_only=True, tag="userfaultfd"):
     """UFFD_USER_MODE_ONLY (1): faults of the kernel are not handled (include/uapi/linux/userfaultfd.h)."""
 
 
+class IoUringSetup(Event, frozen=True, kw_only=True, tag="io_uring_setup"):
+    """A process made a ring of io_uring, or tried to: `result` tells, and is the descriptor.
+
+    Told once a second for the same program and outcome, and the same of the first eight flags.
+    """
+
+    entries: int
+    """How many requests it was to hold; the kernel makes that a power of two."""
+    flags_raw: int | None
+    """IORING_SETUP_* (include/uapi/linux/io_uring.h), as the caller wrote them; SQPOLL (2): the kernel looks for
+    requests by itself, which then come without any system call. None when they could not be read."""
+
+
 class MemProtect(Event, frozen=True, kw_only=True, tag="mem_protect"):
     """Memory that was there already was made executable by mprotect or pkey_mprotect.
 

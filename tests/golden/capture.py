@@ -34,6 +34,7 @@ from agent.model import FileOpen
 from agent.model import FileOwner
 from agent.model import FileRename
 from agent.model import FileUnlink
+from agent.model import IoUringSetup
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
 from agent.model import MemProtect
@@ -212,6 +213,7 @@ os.chdir(sys.argv[1])
 """
 MOVE = "fd = libc.syscall(430, b'tmpfs', 1); libc.syscall(431, fd, 6, None, None, 0)"
 MOVE = f"{MOVE}; libc.syscall(429, libc.syscall(432, fd, 1, 0), b'', -100, b'.', 4)"
+RING = "import ctypes; ctypes.CDLL(None).syscall(425, 5, {parameters})"
 
 
 class Deed(NamedTuple):
@@ -319,6 +321,8 @@ DEEDS: dict[str, Deed] = {
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
     "process_vm": Deed(ProcessVm, (*PYTHON, WRITE_VM)),
     "userfaultfd": Deed(Userfaultfd, (*PYTHON, "import ctypes; ctypes.CDLL(None).syscall(323, 1)")),
+    "io_uring_setup": Deed(IoUringSetup, (*PYTHON, RING.format(parameters="(ctypes.c_uint32 * 30)(0, 0, 2)"))),
+    "io_uring_setup-unreadable": Deed(IoUringSetup, (*PYTHON, RING.format(parameters="1"))),
     "mem_protect": Deed(MemProtect, (*PYTHON, PROTECT.format(address="memory", size=4097, protection=5))),
     "mem_protect-heap": Deed(
         MemProtect, (*PYTHON, PROTECT.format(address="libc.sbrk(0) - 4096 & -4096", size=4096, protection=7))

@@ -78,6 +78,7 @@ static struct {
 	char path[8];
 } local = { 1, "nobody" };
 static unsigned long long how[3] = { 0102, 0600, 0 }; // struct open_how: O_CREAT | O_RDWR
+static unsigned int ring[30] = { 0, 0, 2 }; // struct io_uring_params: IORING_SETUP_SQPOLL
 static char page[4096] __attribute__((aligned(4096)));
 static char *arguments[] = { "true", 0 };
 
@@ -119,6 +120,7 @@ static void memory(void)
 #endif
 	CALL(mprotect, page, sizeof(page), 7);
 	CALL(userfaultfd, 1);
+	CALL(io_uring_setup, 5, ring);
 	CALL(ptrace, 16, CALL(getpid, 0), 0, 0); // PTRACE_ATTACH to itself: refused
 	CALL(process_vm_writev, 0x7ffffffe, 0, 0, 0, 0, 0);
 }
