@@ -427,6 +427,22 @@ class ProcessNamespace(Event, frozen=True, kw_only=True, tag="process_namespace"
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class ProcessRoot(Event, frozen=True, kw_only=True, tag="process_root"):
+    """A process was given another root directory, or tried to: `result` tells.
+
+    Told once a second for the same program and directory, or failure.
+    """
+
+    operation: str
+    """`chroot` or `pivot_root`."""
+    path: str | None
+    """Where the root is now, as the mount namespace has it and the kernel knows it; None when the call failed."""
+    written: str | None
+    """As the caller wrote it (`user_memory`), perhaps relative; None when it could not be read."""
+    put_old: str | None
+    """Where pivot_root is to put the old root, as the caller wrote it."""
+
+
 class ProcessName(Event, frozen=True, kw_only=True, tag="process_name"):
     """A thread gave itself another name by prctl PR_SET_NAME; `tid` says which, the first one's is the process's.
 

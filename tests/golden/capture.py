@@ -49,6 +49,7 @@ from agent.model import ProcessExit
 from agent.model import ProcessFork
 from agent.model import ProcessName
 from agent.model import ProcessNamespace
+from agent.model import ProcessRoot
 from agent.model import ProcessVm
 from agent.model import Ptrace
 from agent.model import Throttled
@@ -230,6 +231,11 @@ def raced(event: Event) -> bool:
     return "fd_raced" in event.flags
 
 
+def is_refused(event: Event) -> bool:
+    """Return whether the call failed."""
+    return event.result < 0
+
+
 def is_unsure(event: Event) -> bool:
     """Return whether the asker was inferred."""
     return "owner_unsure" in event.flags
@@ -341,6 +347,10 @@ DEEDS: dict[str, Deed] = {
     ),
     "process_namespace-pidfd": Deed(ProcessNamespace, (*PYTHON, PIDFD)),
     "process_namespace-refused": Deed(ProcessNamespace, (*PYTHON, "import ctypes; ctypes.CDLL(None).setns(0, 0)")),
+    "process_root": Deed(ProcessRoot, (*PYTHON, IN_DIRECTORY.format(deed=r"os.mkdir(b'\xff'); os.chroot(b'./\xff/')"))),
+    "process_root-refused": Deed(
+        ProcessRoot, (*PYTHON, "import ctypes; ctypes.CDLL(None).syscall(155, b'new', b'old')"), is_refused
+    ),
     "user_id": Deed(UserId, (*PYTHON, "import os; os.setresuid(1000, 1001, 1002)")),
     "ptrace": Deed(Ptrace, (*PYTHON, TRACE.format(number="child.pid"))),
     "ptrace-nobody": Deed(Ptrace, (*PYTHON, TRACE.format(number="-1"))),
