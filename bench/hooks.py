@@ -32,8 +32,10 @@ TEXT = """
 int price_empty(void *ctx) { return 0; }
 int price_let_pass(void *ctx) { return 1; }
 int price_caller(struct bpf_raw_tracepoint_args *ctx) { uring_calls.call(ctx, 0); return 0; }
+int price_compat(void *ctx) { return is_compat_call((struct task_struct *)bpf_get_current_task()); }
 """
 CALLER = Hook("price_caller", "raw_tracepoint", "task_rename")
+CALLED = Hook("price_empty", "tracepoint", "syscalls:sys_exit_sched_get_priority_min")
 
 
 class Case(NamedTuple):
@@ -51,8 +53,9 @@ CASES = (
     Case(
         "tracepoint, another call",
         "getppid",
-        Hook("price_empty", "tracepoint", "syscalls:sys_exit_sched_get_priority_min"),
+        CALLED,
     ),
+    Case("compat, any call", "getppid", Hook("price_compat", "raw_tracepoint", "sys_exit"), (CALLED,)),
     Case("cgroup_sock_addr", "udp-connect", Hook("price_let_pass", "cgroup_sock_addr", "connect4")),
     Case("cgroup_skb", "udp-send", Hook("price_let_pass", "cgroup_skb", "egress")),
     Case("program_array", "name", Hook("price_empty", "program_array", "uring_calls:0"), (CALLER,)),

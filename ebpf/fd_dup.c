@@ -11,7 +11,7 @@
 // fd_shared, or fd_raced when the two no longer are one file; one of them being
 // an internet socket is then enough.
 //
-// Blind to: 32-bit programs; a socket that gets 0-2 as the lowest free number
+// Blind to: a socket that gets 0-2 as the lowest free number
 // from socket, accept or SCM_RIGHTS, or from pidfd_getfd or io_uring; a program
 // started with a socket there by its parent (process_exec has its descriptors);
 // a proxy or pipe between socket and shell; sockets other than AF_INET and

@@ -11,7 +11,7 @@
 // (AT_EMPTY_PATH) is named by the kernel. A symbolic link may hold any text: it is
 // told as it was written.
 //
-// Blind to: 32-bit programs; io_uring; links by name to /proc/PID/fd/N, which are
+// Blind to: io_uring; links by name to /proc/PID/fd/N, which are
 // told as such; the agent itself.
 
 struct file_link_record {

@@ -13,7 +13,7 @@
 // before is not known any more when the call is over; and the kernel drops setgid
 // from a file of a group that the caller is not in.
 //
-// Blind to: 32-bit programs; access control lists (setxattr); the mode that a file is
+// Blind to: access control lists (setxattr); the mode that a file is
 // made with; the agent itself.
 
 #define S_ISUID 04000 // include/uapi/linux/stat.h

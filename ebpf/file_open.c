@@ -27,8 +27,7 @@
 // Beyond PLAIN_WRITES a second of one cgroup what is neither new, nor a program, nor
 // sensitive is counted as throttled: a flood must not push out what others do.
 //
-// Blind to: opens by 32-bit programs and int 0x80 (classic tracepoints skip
-// them), by open_by_handle_at, inside the kernel (core dumps); descriptors
+// Blind to: opens by open_by_handle_at, inside the kernel (core dumps); descriptors
 // received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
 // O_RDONLY|O_TRUNC empties; O_PATH; writes through a mapping; the agent itself.
 // In a shared table a decoy regular file of the same access mode is named, and

@@ -12,7 +12,7 @@
 // Whose the file was before is not known any more when the call is over; setuid and
 // setgid are gone by then from a file that is run.
 //
-// Blind to: 32-bit programs; files made by another user; the agent itself.
+// Blind to: files made by another user; the agent itself.
 
 #define AT_SYMLINK_NOFOLLOW 0x100 // include/uapi/linux/fcntl.h
 #define UNCHANGED_16 0xffff // as -1, in the calls of i386 that came first (low2highuid)

@@ -12,7 +12,7 @@
 //
 // By io_uring the same is told by the kernel's copy of the names (prelude_uring.c).
 //
-// Blind to: 32-bit programs; the agent itself.
+// Blind to: the agent itself.
 
 struct file_rename_record {
 	struct record_header header;

@@ -11,7 +11,7 @@
 //
 // By io_uring the same is told by the kernel's copy of the name (prelude_uring.c).
 //
-// Blind to: 32-bit programs; a file that another was renamed over
+// Blind to: a file that another was renamed over
 // (file_rename tells); what a network's other hosts take away; the agent itself.
 
 #define AT_REMOVEDIR 0x200 // include/uapi/linux/fcntl.h

@@ -13,7 +13,7 @@
 // Blind to: the program itself and its interpreter (the kernel maps them inside
 // exec: process_exec has the program); code mapped readable and made executable
 // by mprotect, or by the READ_IMPLIES_EXEC personality; code copied into
-// anonymous memory; 32-bit programs; mremap and remap_file_pages; devices, save
+// anonymous memory; mremap and remap_file_pages; devices, save
 // as above.
 
 #define MAP_PATH_ROOM 1024 // leaf first: what is cut off a longer path is its root's end

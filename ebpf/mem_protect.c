@@ -14,7 +14,7 @@
 // A compiler that writes code as it goes calls for every page: the same program,
 // protection and region is told once a second and otherwise counted as repeated.
 //
-// Blind to: 32-bit programs; what is mapped executable at once, writable or not
+// Blind to: what is mapped executable at once, writable or not
 // (library_map has files); what the READ_IMPLIES_EXEC personality adds; what the
 // memory was before: code that is made code again is told, too.
 

@@ -10,7 +10,7 @@
 // when the descriptor no longer is a memfd: then the name is the one the caller
 // wrote (user_memory).
 //
-// Blind to: 32-bit programs; memfd_secret; files of a tmpfs such as /dev/shm,
+// Blind to: memfd_secret; files of a tmpfs such as /dev/shm,
 // and O_TMPFILE on it (file_open has them); in a shared table a decoy that is a
 // memfd, too.
 

@@ -14,7 +14,7 @@
 // The same call by the same program that fails for the same reason within a second
 // is counted as repeated; whatever succeeds is told.
 //
-// Blind to: 32-bit programs; fsconfig, fsmount, open_tree and fspick, without
+// Blind to: fsconfig, fsmount, open_tree and fspick, without
 // whose move_mount nothing can be seen by a path; mount_setattr; pivot_root;
 // mounts that a namespace inherits, and those that vanish with it.
 

@@ -15,7 +15,7 @@
 // listening one is one, it says fd_raced, shows the socket that is there, or none,
 // and is always told.
 //
-// Blind to: 32-bit programs; io_uring; connections that wait in the backlog; what
+// Blind to: io_uring; connections that wait in the backlog; what
 // was accepted before the start (agent/sensor/existing tells it), and connections that are handed over to another
 // process (SCM_RIGHTS, fork); sockets other than AF_INET and AF_INET6. In a shared
 // table a decoy connection is named in the place of the true one, or, told within

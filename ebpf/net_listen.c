@@ -10,7 +10,7 @@
 // call succeeded and the descriptor no longer names a socket that listens it says
 // fd_raced, and shows the socket that is there, or none.
 //
-// Blind to: 32-bit programs; io_uring (IORING_OP_LISTEN, since 6.11); sockets
+// Blind to: io_uring (IORING_OP_LISTEN, since 6.11); sockets
 // other than AF_INET and AF_INET6, so also, in a shared table, the swap of the
 // socket for one of theirs that listens; datagram sockets, which only bind; what
 // listened before the start (agent/sensor/existing tells it), and listening sockets that are handed over.

@@ -8,7 +8,7 @@
 // but SOCK_RAW of AF_INET and AF_INET6, AF_PACKET, SOCK_PACKET and AF_XDP goes back
 // at once.
 //
-// Blind to: 32-bit programs; io_uring (IORING_OP_SOCKET, since 5.19); raw sockets
+// Blind to: io_uring (IORING_OP_SOCKET, since 5.19); raw sockets
 // of other families (netlink, CAN, Bluetooth); tun and tap devices; sockets from
 // before the start, and those that are handed over. Ping sockets (SOCK_DGRAM with
 // IPPROTO_ICMP) are neither raw nor told.

@@ -12,7 +12,7 @@
 // and a flood of them must not evict the start of a program. The same name taken by
 // the same thread again within a second is counted as repeated.
 //
-// Blind to: 32-bit programs; names written into /proc/PID/comm and
+// Blind to: names written into /proc/PID/comm and
 // /proc/PID/task/TID/comm, also of other threads; the arguments, which a program may
 // write over in its memory (prctl PR_SET_MM_ARG_START, too), and by which ps shows it
 // in full; the agent itself.

@@ -18,7 +18,7 @@
 // are, too: some cost two microseconds to make, and a flood of them must not evict
 // the start of a program.
 //
-// Blind to: 32-bit programs; namespaces that clone and clone3 make with a child
+// Blind to: namespaces that clone and clone3 make with a child
 // (what the child does says in which it is); what a namespace is mapped to.
 
 #define NAMESPACE_OPERATION 0x60000 // beside the others' in struct access; plus the call and the kinds

@@ -15,7 +15,7 @@
 // The target is looked up when the call is over: one that is gone by then keeps
 // only the number it was called by.
 //
-// Blind to: 32-bit programs; /proc/PID/mem; process_madvise; ptrace (a probe of
+// Blind to: /proc/PID/mem; process_madvise; ptrace (a probe of
 // its own); memory that both share; what was written, and where.
 
 #define PROCESS_VM_PATH_ROOM 1024 // leaf first: what is cut off a longer path is its root's end

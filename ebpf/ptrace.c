@@ -15,7 +15,7 @@
 // call is over: a target that is gone by then keeps only the number it was
 // called by.
 //
-// Blind to: 32-bit programs; what is done through /proc/PID/mem; being stopped
+// Blind to: what is done through /proc/PID/mem; being stopped
 // and continued by a tracer without a request (PTRACE_O_TRACE* options, signals).
 
 #define PTRACE_PATH_ROOM 1024 // leaf first: what is cut off a longer path is its root's end

@@ -16,7 +16,7 @@
 // wrote such an address or the call succeeded on such a socket, it says fd_raced,
 // and the name is what the caller wrote.
 //
-// Blind to: 32-bit programs; io_uring; datagrams sent without connect; socket
+// Blind to: io_uring; datagrams sent without connect; socket
 // pairs; connections that are handed over or inherited. A path is that of bind, in
 // the mount namespace and directory of who bound it, and not told anew when the
 // file is renamed or mounted elsewhere. In a shared table a decoy socket is named,

@@ -14,7 +14,7 @@
 // same program within a second is counted as repeated: libc changes the threads of
 // a process one by one.
 //
-// Blind to: 32-bit programs; setfsuid and setfsgid; setgroups; what unshare and
+// Blind to: setfsuid and setfsgid; setgroups; what unshare and
 // setns of a user namespace give; set-user-id programs and file capabilities
 // (process_exec has the ids after the start).
 

@@ -11,7 +11,7 @@
 // The same program that asks again within a second, with the same outcome, is
 // counted as repeated and not told.
 //
-// Blind to: 32-bit programs; USERFAULTFD_IOC_NEW on /dev/userfaultfd (since 6.1);
+// Blind to: USERFAULTFD_IOC_NEW on /dev/userfaultfd (since 6.1);
 // descriptors received from others; FUSE, which holds the kernel as well.
 
 #define UFFD_USER_MODE_ONLY 1 // include/uapi/linux/userfaultfd.h, since 5.11: the kernel's own faults are not handled

@@ -11,6 +11,7 @@ from agent import findings
 from agent import health
 from agent import probes
 from agent.commands import _checks
+from agent.commands import _compat
 from agent.commands import _lanes
 from agent.commands import _running
 from agent.commands._checks import Check
@@ -20,7 +21,9 @@ from agent.enrich import this_host
 from agent.errors import HostUnsupported
 from agent.health import Health
 from agent.model import ProbeStatus
+from agent.sensor.ebpf.child import LOAD_TIMEOUT_S
 from agent.sensor.ebpf.source import EbpfSource
+from agent.sensor.ebpf.source import Options
 from agent.terminal import escape
 from agent.terminal import json_line
 
@@ -47,7 +50,9 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     checks = {name: ask() for name, ask in _checks.QUESTIONS.items()}
     checks["agent"], said = _running.ask(health.beside(Config().lock_file), this_host().boot_id)
     is_root = bool(checks["root"].ok)
-    report = examined(checks, _attached_once() if is_root else (), said)
+    statuses, refused = _attached_once() if is_root else ((), None)
+    checks["32-bit"] = _compat.check(said, refused)
+    report = examined(checks, statuses, said)
     click.echo(json_line(document(report)) if as_json else text(report))
     if not is_root:
         return CANNOT_TELL
@@ -107,12 +112,12 @@ def text(report: Report) -> str:
     return "\n".join(escape(line) for line in lines)
 
 
-def _attached_once() -> tuple[ProbeStatus, ...]:
-    """Attach every probe, detach it, and return what became of each."""
-    source = EbpfSource()
+def _attached_once() -> tuple[tuple[ProbeStatus, ...], str | None]:
+    """Attach every probe, detach it, and return what became of each, and why 32-bit programs could not be watched."""
+    source = EbpfSource(Options(compat="auto"))
     try:
-        return source.open()
+        return source.open(), source.await_compat(LOAD_TIMEOUT_S)
     except HostUnsupported as exc:
-        return tuple(ProbeStatus(name=probe.name, attached=False, reason=str(exc)) for probe in probes.load())
+        return tuple(ProbeStatus(name=probe.name, attached=False, reason=str(exc)) for probe in probes.load()), None
     finally:
         source.close()

@@ -63,7 +63,7 @@ def and_by_uring(lane: Lane, function: str, *operations: str) -> tuple[Lane, Lan
     hooks = tuple(Hook(function, "program_array", target) for target in targets)
     return (
         replace(lane, name=f"{lane.name} and io_uring", hooks=lane.hooks + hooks),
-        replace(lane, unseen=f"{lane.unseen} and by io_uring"),
+        replace(lane, unseen="; ".join(filter(None, (lane.unseen, "calls that go through io_uring")))),
     )
 
 

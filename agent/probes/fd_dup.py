@@ -43,7 +43,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("dup"), _hook("dup2", optional=True), _hook("dup3"), _hook("fcntl", "fd_dup_exit_fcntl")),
-            unseen="calls of 32-bit programs",
         ),
     ),
     to_event=to_event,

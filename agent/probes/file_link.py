@@ -51,7 +51,7 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("linkat"), _hook("symlinkat"), _hook("link", optional=True), _hook("symlink", optional=True)),
-            unseen="links made by 32-bit programs and by io_uring",
+            unseen="links made by io_uring",
         ),
     ),
     to_event=to_event,

@@ -42,7 +42,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("fchmodat"), _hook("fchmod"), _hook("chmod", optional=True), _hook("fchmodat2", optional=True)),
-            unseen="permissions changed by 32-bit programs",
         ),
     ),
     to_event=to_event,

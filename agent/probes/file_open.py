@@ -69,7 +69,6 @@ PROBE = Probe(
                 _hook("open", optional=True),
                 _hook("creat", optional=True),
             ),
-            unseen="opens by 32-bit programs",
         ),
         "file_open_uring",
         "openat",

@@ -52,7 +52,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("fchownat"), _hook("fchown"), _hook("chown", optional=True), _hook("lchown", optional=True)),
-            unseen="owners changed by 32-bit programs",
         ),
     ),
     to_event=to_event,

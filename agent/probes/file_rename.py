@@ -52,7 +52,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("renameat2"), _hook("renameat", optional=True), _hook("rename", optional=True)),
-            unseen="names changed by 32-bit programs",
         ),
         "file_rename_uring",
         "renameat",

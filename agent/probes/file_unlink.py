@@ -43,7 +43,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("unlinkat"), _hook("unlink", optional=True), _hook("rmdir", optional=True)),
-            unseen="names taken away by 32-bit programs",
         ),
         "file_unlink_uring",
         "unlinkat",

@@ -51,7 +51,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("library_map_exit_mmap", "tracepoint", "syscalls:sys_exit_mmap"),),
-            unseen="libraries of 32-bit programs",
         ),
     ),
     to_event=to_event,

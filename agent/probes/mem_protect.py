@@ -51,7 +51,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("mprotect"), _hook("pkey_mprotect", optional=True)),
-            unseen="calls of 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -55,7 +55,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("memfd_create_exit_memfd_create", "tracepoint", "syscalls:sys_exit_memfd_create"),),
-            unseen="memfds of 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -55,7 +55,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("mount"), _hook("umount"), _hook("move_mount"), _hook("fsopen")),
-            unseen="mounts by 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -48,7 +48,7 @@ PROBE = Probe(
                 Hook("net_accept_exit", "tracepoint", "syscalls:sys_exit_accept"),
                 Hook("net_accept_exit", "tracepoint", "syscalls:sys_exit_accept4"),
             ),
-            unseen="calls of 32-bit programs, and those that go through io_uring",
+            unseen="calls that go through io_uring",
         ),
     ),
     to_event=to_event,

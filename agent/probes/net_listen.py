@@ -41,7 +41,7 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("net_listen_exit", "tracepoint", "syscalls:sys_exit_listen"),),
-            unseen="calls of 32-bit programs, and those that go through io_uring",
+            unseen="calls that go through io_uring",
         ),
     ),
     to_event=to_event,

@@ -39,6 +39,9 @@ PRICES = {
 }
 """By kind of hook, in the order in which they are told."""
 
+COMPAT = Price(148, "every system call of the host")
+"""While calls of i386 are looked at (agent/sensor/ebpf/compat.py)."""
+
 
 def told(kinds: Iterable[str]) -> str:
     """Return in words what hooks of these kinds cost together."""

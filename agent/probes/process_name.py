@@ -33,7 +33,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("process_name_exit", "tracepoint", "syscalls:sys_exit_prctl"),),
-            unseen="names of 32-bit programs",
         ),
     ),
     to_event=to_event,

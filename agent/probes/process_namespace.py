@@ -77,7 +77,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("setns"), _hook("unshare")),
-            unseen="calls of 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -49,7 +49,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("process_vm_readv"), _hook("process_vm_writev")),
-            unseen="calls of 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -38,7 +38,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("ptrace_exit", "tracepoint", "syscalls:sys_exit_ptrace"),),
-            unseen="calls of 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -52,7 +52,7 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("unix_connect_exit", "tracepoint", "syscalls:sys_exit_connect"),),
-            unseen="calls of 32-bit programs, those that go through io_uring, datagrams sent without connect",
+            unseen="calls that go through io_uring, datagrams sent without connect",
         ),
     ),
     to_event=to_event,

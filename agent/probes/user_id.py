@@ -61,7 +61,6 @@ PROBE = Probe(
                 *(_hook(f"set{kind}{who}id") for kind in ("", "re", "res") for who in ("u", "g")),
                 _hook("capset"),
             ),
-            unseen="changes by 32-bit programs",
         ),
     ),
     to_event=to_event,

@@ -34,7 +34,7 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("userfaultfd_exit", "tracepoint", "syscalls:sys_exit_userfaultfd"),),
-            unseen="calls of 32-bit programs, and what is made with /dev/userfaultfd",
+            unseen="what is made with /dev/userfaultfd",
         ),
     ),
     to_event=to_event,

@@ -73,7 +73,7 @@ def opened(when: lane.When) -> Iterator[Sensed]:
     source = EbpfSource(Options(compat=when))
     try:
         sensed = Sensed(source, source.open())
-        source.await_compat(LOAD_TIMEOUT_S)
+        assert "" == source.await_compat(LOAD_TIMEOUT_S)
         yield sensed
     finally:
         source.close()

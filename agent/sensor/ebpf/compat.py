@@ -58,10 +58,10 @@ _log = logging.getLogger(__name__)
 
 
 def absent() -> str:
-    """Return why nobody can make calls of i386 here, '' when they can be made."""
+    """Return why there is nothing that the lane could see here, '' when there is."""
     if os.uname().machine != "x86_64":
-        return f"{os.uname().machine} has no calls of i386"
-    return "" if _VSYSCALL32.exists() else "this kernel runs no 32-bit programs (IA32_EMULATION)"
+        return f"unseen: there is no way to watch 32-bit programs on {os.uname().machine} yet"
+    return "" if _VSYSCALL32.exists() else "this kernel runs none (IA32_EMULATION)"
 
 
 def in_compat(probe: Probe) -> Probe:
@@ -128,6 +128,7 @@ class CompatLane:
         self._told_to_close = -1
         self._dispatcher = -1
         self._link: int | None = None
+        self._refused = ""
         self._decided = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -154,10 +155,11 @@ class CompatLane:
         self._thread = threading.Thread(target=self._work, args=(self._loader,), name="compat-lane", daemon=True)
         self._thread.start()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until all is loaded or has failed; return whether calls of i386 are seen now."""
-        self._decided.wait(timeout_s if self._thread else 0)
-        return self._link is not None
+    def wait(self, timeout_s: float) -> str:
+        """Wait until all is loaded or has failed; return why it has, '' when nothing is known against it."""
+        if self._thread is not None and not self._decided.wait(timeout_s):
+            return "it is not loaded yet"
+        return self._refused
 
     def counters(self) -> dict[str, int]:
         """Return whether the programs are attached; nothing when they are not wanted."""
@@ -188,6 +190,7 @@ class CompatLane:
             else:
                 self._watch()
         except HostUnsupported as error:
+            self._refused = str(error)
             if not self._closing.is_set():
                 _log.warning("calls by 32-bit programs are not seen: %s", error)
         finally:
@@ -203,8 +206,10 @@ class CompatLane:
         self._fds = [*self._maps.values(), self._dispatcher, *watchers]
         for fd in set(loaded.fds) - set(self._fds):
             os.close(fd)
-        for reason in {probe["reason"] for probe in answer["probes"] if probe.get("reason")}:
-            _log.warning("not all calls by 32-bit programs are seen: %s", reason)
+        reasons = sorted({probe["reason"] for probe in answer["probes"] if probe.get("reason")})
+        if reasons:
+            self._refused = f"not all is seen: {'; '.join(reasons)}"
+            _log.warning("calls by 32-bit programs: %s", self._refused)
 
     def _watch(self) -> None:
         """Attach while a 32-bit program runs, and for a while after."""

@@ -135,8 +135,8 @@ class EbpfSource:
             return status
         return ProbeStatus(name=status.name, attached=False, reason=SWITCHED_OFF)
 
-    def await_compat(self, timeout_s: float) -> bool:
-        """Wait until the second load is over; return whether calls of i386 are seen now."""
+    def await_compat(self, timeout_s: float) -> str:
+        """Wait until the second load is over; return why calls of i386 cannot be seen, '' when they can."""
         return self._compat.wait(timeout_s)
 
     def _tell_kernel(self, own_tgids: set[int]) -> None:

@@ -14,6 +14,7 @@ from agent import findings
 from agent import health
 from agent import probes
 from agent.commands import _checks
+from agent.commands import _compat
 from agent.commands import _running
 from agent.commands import doctor
 from agent.commands._checks import Check
@@ -21,6 +22,7 @@ from agent.errors import HostUnsupported
 from agent.health import Health
 from agent.model import ProbeStatus
 from agent.probes import prices
+from agent.sensor.ebpf import compat
 from agent.terminal import json_line
 
 PROBES = [probe.name for probe in probes.load()]
@@ -124,7 +126,42 @@ def test_each_probe_stands_once_below_its_lane_and_price() -> None:
     assert len(prices_told) < len(PROBES) / 3
     assert re.fullmatch(r"by raw tracepoint: 0\.\d\d us an event", told["process_exec"])
     assert re.fullmatch(r"by system call exit: 0\.\d\d us a hooked call, 0\.\d\d us any other call", told["mount"])
-    assert "calls of 32-bit programs" in next(line for line in rows.splitlines() if line.startswith("  ptrace "))
+    assert "io_uring" in next(line for line in rows.splitlines() if line.startswith("  net_listen "))
+
+
+@pytest.mark.parametrize(
+    ("refused", "counted", "ok", "said"),
+    [
+        pytest.param(None, None, None, "needs root", id="not tried"),
+        pytest.param("EPERM", None, False, "EPERM", id="refused"),
+        pytest.param("", None, True, "by default while one runs, for 0.15 us every system call", id="no agent"),
+        pytest.param("", {}, True, 'unseen, and int 0x80 with them: the agent has compat = "off"', id="off"),
+        pytest.param("", {"sensor.compat_attached": 1}, True, "watched now", id="attached"),
+        pytest.param("", {"sensor.compat_attached": 0}, True, "none runs", id="not attached"),
+    ],
+)
+def test_whether_32_bit_programs_are_watched(
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str | None,
+    counted: dict[str, int] | None,
+    ok: bool | None,  # noqa: FBT001  # pytest's way
+    said: str,
+) -> None:
+    """The choice is what the running agent has; its price and what is unseen stand beside it."""
+    monkeypatch.setattr(compat, "absent", str)
+    agent = None if counted is None else msgspec.structs.replace(SAID, counters=counted)
+    answer = _compat.check(agent, refused)
+
+    assert ok is answer.ok
+    assert said in answer.detail
+    assert (answer.advice is not None) == (ok is False)
+
+
+def test_where_nothing_can_be_watched_that_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without 32-bit programs, and a machine that is not x86-64, lack nothing."""
+    monkeypatch.setattr(compat, "absent", lambda: "this kernel runs none")
+
+    assert Check(ok=None, detail="this kernel runs none") == _compat.check(SAID, "")
 
 
 def test_every_kind_of_hook_has_its_price() -> None:
