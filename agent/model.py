@@ -648,6 +648,28 @@ class Canary(Event, frozen=True, kw_only=True, tag="canary"):
     """`lifecycle` or `activity`: the one that this record came through."""
 
 
+class AgentSignal(Event, frozen=True, kw_only=True, tag="agent_signal"):
+    """Another process sent a signal to one of the agent's own processes; the actor is the sender.
+
+    Told once a second for the same sending program, signal, target and outcome.
+    """
+
+    signal: int
+    code_raw: int
+    """SI_* (include/uapi/asm-generic/siginfo.h): 0 by kill, -1 queued, -6 by tgkill; the sender may choose another
+    below 0."""
+    outcome: str | None
+    """`delivered`, `ignored`, `already_pending`, or for want of memory `overflow_fail` or `lose_info`; None when this
+    kernel has another word (TRACE_SIGNAL_*, include/trace/events/signal.h)."""
+    target_tgid: int
+    target_started_ns: int
+
+    @property
+    def target(self) -> ProcessKey | None:
+        """Return the identity of the target."""
+        return target_key(self.target_tgid, self.target_started_ns)
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -23,6 +23,7 @@ import msgspec
 from agent import probes
 from agent.counters import Counters
 from agent.decode import Decoder
+from agent.model import AgentSignal
 from agent.model import Canary
 from agent.model import DnsAnswer
 from agent.model import DnsQuery
@@ -377,6 +378,14 @@ DEEDS: dict[str, Deed] = {
     "unix_connect-raced": Deed(UnixConnect, on_a_network(races.PRELUDE + RACED_CONNECT), raced),
     "dns_answer": Deed(DnsAnswer, on_a_network(ANSWER)),
     "throttled": Deed(Throttled, (*PYTHON, FLOOD)),
+    "agent_signal": Deed(AgentSignal, (*PYTHON, "import os; os.kill(os.getppid(), 28)")),  # SIGWINCH, ignored
+    "agent_signal-queued": Deed(
+        AgentSignal,
+        (
+            *PYTHON,
+            "import ctypes, os; ctypes.CDLL(None).syscall(129, os.getppid(), 28, (ctypes.c_int * 32)(28, 0, -5))",
+        ),
+    ),
     "canary": Deed(Canary, (), lambda event: getattr(event, "ring", None) == "lifecycle"),
     "canary-activity": Deed(Canary, (), lambda event: getattr(event, "ring", None) == "activity"),
     "dns_answer-no_such_name": Deed(DnsAnswer, on_a_network(ANSWER.replace("0x8180", "0x8183"))),
