@@ -670,6 +670,35 @@ class AgentSignal(Event, frozen=True, kw_only=True, tag="agent_signal"):
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class Bpf(Event, frozen=True, kw_only=True, tag="bpf"):
+    """Somebody else changed what BPF has in the kernel, or tried to: `result` tells, and is a new descriptor.
+
+    Writes into maps, and what fails, are told once a second for the same program, object and outcome.
+    """
+
+    operation: str
+    """`map_create`, `map_update`, `map_delete`, `map_freeze`, `map_open` (only of a map of ours), `program_load`,
+    `program_attach`, `program_detach`, `raw_tracepoint_open`, `link_create`, `link_update` or `link_detach`."""
+    ours: bool
+    """Whether the map, program or link is one of this agent's."""
+    map_id: int | None
+    map_type_raw: int | None
+    """BPF_MAP_TYPE_* (include/uapi/linux/bpf.h)."""
+    map_name: str | None
+    program_id: int | None
+    """None for a program that was refused."""
+    program_type_raw: int | None
+    """BPF_PROG_TYPE_*."""
+    program_name: str | None
+    attach_type_raw: int | None
+    """BPF_* of enum bpf_attach_type: what the program was loaded for, or what the caller asked for."""
+    link_id: int | None
+    link_type_raw: int | None
+    """BPF_LINK_TYPE_*."""
+    function: str | None
+    """The kernel's function or raw tracepoint that the program hangs on."""
+
+
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
 

@@ -28,10 +28,20 @@
 // twentieth of READ()'s price. `known` is a constant: false costs nothing either.
 #define LOAD(known, pointer, field) ((known) ? (pointer)->field : READ(pointer, field))
 
-// Asked of BTF by the loader, for every pair named in the text: 1 or 0, and the
-// enumerator's value or -1.
+// Reads what lies at KERNEL_OFFSET of a struct that cannot be spelled here, because
+// bcc brings types of the same names as those that it is made of (bpf_prog).
+#define READ_AT(type, pointer, offset)                                         \
+	({                                                                     \
+		type value_ = 0;                                               \
+		bpf_probe_read_kernel(&value_, sizeof(value_), (char *)(pointer) + (offset)); \
+		value_;                                                        \
+	})
+
+// Asked of BTF by the loader, for every pair named in the text: 1 or 0, the
+// enumerator's value or -1, the field's offset in bytes.
 #define KERNEL_HAS(type, field) KERNEL_HAS_##type##__##field
 #define KERNEL_VALUE(type, enumerator) KERNEL_VALUE_##type##__##enumerator
+#define KERNEL_OFFSET(type, field) KERNEL_OFFSET_##type##__##field
 
 // A loop that clang keeps a loop: unrolled, its body is compiled once for each round.
 #define ROLLED _Pragma("clang loop unroll(disable)")
@@ -151,6 +161,13 @@ BPF_ARRAY(policy, u32, PROBE_COUNT);
 // be configured. Written by the agent; process_exit takes out who ended.
 BPF_HASH(own_tgids, u32, u8, 18);
 
+// Key: OBJECT_* and, in the lower half, the id of a program, map or link of ours; 1,024
+// is four times what there is. Written by the agent; ids are not used again soon.
+BPF_HASH(own_objects, u64, u8, 1024);
+#define OBJECT_MAP (1ULL << 32) // agent/sensor/ebpf/ourselves.py
+#define OBJECT_PROGRAM (2ULL << 32)
+#define OBJECT_LINK (3ULL << 32)
+
 // Key: socket cookie; value: the header of whoever connected it or last sent on
 // it, with the port it was told in `reserved`. 8,192 sockets that ask DNS or send
 // datagrams at one time; the kernel evicts the least recently used. The agent adds
@@ -164,6 +181,11 @@ static u64 (*socket_cookie)(void *context) = (void *)BPF_FUNC_get_socket_cookie;
 static __always_inline bool is_own(u32 tgid)
 {
 	return own_tgids.lookup(&tgid) != 0;
+}
+
+static __always_inline bool is_own_object(u64 key)
+{
+	return own_objects.lookup(&key) != 0;
 }
 
 static __always_inline bool is_own_task(struct task_struct *task)

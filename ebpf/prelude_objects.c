@@ -344,3 +344,27 @@ static __always_inline struct file *fd_file_by_reads(struct task_struct *task, l
 {
 	return fd_file_from(task, fd, flags, false);
 }
+
+#define ANON_INODE_FS_MAGIC 0x09041934 // include/uapi/linux/magic.h
+
+// The first eight bytes of a name, as one number that can be compared.
+#define NAME_8(text)                                                           \
+	({                                                                     \
+		u64 name_;                                                     \
+		__builtin_memcpy(&name_, text, 8);                             \
+		name_;                                                         \
+	})
+
+// The beginning of the name by which the kernel calls a file that has no place in any
+// tree, 0 for another: nobody else can name anything there (fs/anon_inodes.c). It tells
+// what private_data is.
+static __always_inline u64 anonymous_name(struct file *file)
+{
+	struct inode *inode = READ(file, f_inode);
+	struct super_block *super = READ(inode, i_sb);
+	struct dentry *dentry = READ(file, f_path.dentry);
+	u64 name = 0;
+	if (READ(super, s_magic) == ANON_INODE_FS_MAGIC)
+		bpf_probe_read_kernel(&name, sizeof(name), READ(dentry, d_name.name));
+	return name;
+}

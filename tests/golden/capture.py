@@ -24,6 +24,7 @@ from agent import probes
 from agent.counters import Counters
 from agent.decode import Decoder
 from agent.model import AgentSignal
+from agent.model import Bpf
 from agent.model import Canary
 from agent.model import DnsAnswer
 from agent.model import DnsQuery
@@ -217,6 +218,22 @@ MOVE = "fd = libc.syscall(430, b'tmpfs', 1); libc.syscall(431, fd, 6, None, None
 MOVE = f"{MOVE}; libc.syscall(429, libc.syscall(432, fd, 1, 0), b'', -100, b'.', 4)"
 RING = "import ctypes; ctypes.CDLL(None).syscall(425, 5, {parameters})"
 
+BPF = """
+import ctypes, struct
+call = ctypes.CDLL(None).syscall
+def bpf(command, attr): return call(321, command, ctypes.create_string_buffer(attr, 128), len(attr))
+CODE = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xb7, 0, 0, 1, 0x95, 0, 0, 0))
+LICENSE = ctypes.create_string_buffer(b"GPL")
+WHERE = (ctypes.addressof(CODE), ctypes.addressof(LICENSE))
+def program(count): return bpf(5, struct.pack("<IIQQIIQII16s", 17, count, *WHERE, 0, 0, 0, 0, 0, b"caf\\xe9"))
+{deed}
+"""
+WRITE = (
+    "fd = bpf(0, struct.pack('<7I16s', 1, 4, 4, 8, 0, 0, 0, b'their_map')); bpf(2, struct.pack('<IIQQ', fd, 0, *WHERE))"
+)
+HANG = "NAME = ctypes.create_string_buffer(b'sched_process_exit')"
+HANG = f"{HANG}; bpf(17, struct.pack('<QI', ctypes.addressof(NAME), program(2)))"
+
 
 class Deed(NamedTuple):
     """What a child does, and which of its events is kept."""
@@ -245,6 +262,11 @@ def is_unsure(event: Event) -> bool:
 def is_put_here(event: Event) -> bool:
     """Return whether something was mounted on the directory of the deed."""
     return getattr(event, "target", None) == "."
+
+
+def is_hung_in(event: Event) -> bool:
+    """Return whether a program was hung on something."""
+    return getattr(event, "link_id", None) is not None
 
 
 def on_a_network(code: str) -> tuple[str, ...]:
@@ -391,6 +413,9 @@ DEEDS: dict[str, Deed] = {
     "dns_answer-no_such_name": Deed(DnsAnswer, on_a_network(ANSWER.replace("0x8180", "0x8183"))),
     "dns_answer-tcp_ipv6": Deed(DnsAnswer, on_a_network(ANSWER_BY_TCP)),
     "dns_answer-truncated": Deed(DnsAnswer, on_a_network(ANSWER.replace("* 1", "* 100"))),
+    "bpf": Deed(Bpf, (*PYTHON, BPF.format(deed=HANG)), is_hung_in),
+    "bpf-map": Deed(Bpf, (*PYTHON, BPF.format(deed=WRITE)), lambda event: "user_memory" in event.flags),
+    "bpf-refused": Deed(Bpf, (*PYTHON, BPF.format(deed="program(1)"))),
 }
 
 

@@ -79,6 +79,7 @@ static struct {
 } local = { 1, "nobody" };
 static unsigned long long how[3] = { 0102, 0600, 0 }; // struct open_how: O_CREAT | O_RDWR
 static unsigned int ring[30] = { 0, 0, 2 }; // struct io_uring_params: IORING_SETUP_SQPOLL
+static int refused[8] = { 99, 4, 4, 8 }; // union bpf_attr: a map of a type that there is none of
 static char page[4096] __attribute__((aligned(4096)));
 static char *arguments[] = { "true", 0 };
 
@@ -123,6 +124,7 @@ static void memory(void)
 	CALL(io_uring_setup, 5, ring);
 	CALL(ptrace, 16, CALL(getpid, 0), 0, 0); // PTRACE_ATTACH to itself: refused
 	CALL(process_vm_writev, 0x7ffffffe, 0, 0, 0, 0, 0);
+	CALL(bpf, 0, refused, sizeof(refused));
 }
 
 static void network(void)

@@ -37,6 +37,7 @@ from agent.probes.declaration import Probe
 from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import i386
+from agent.sensor.ebpf import ourselves
 from agent.sensor.ebpf import ring
 
 When = Literal["auto", "always", "off"]
@@ -206,6 +207,7 @@ class CompatLane:
         self._fds = [*self._maps.values(), self._dispatcher, *watchers]
         for fd in set(loaded.fds) - set(self._fds):
             os.close(fd)
+        ourselves.claim(self._library, self._given["own_objects"])
         reasons = sorted({probe["reason"] for probe in answer["probes"] if probe.get("reason")})
         if reasons:
             self._refused = f"not all is seen: {'; '.join(reasons)}"

@@ -48,6 +48,7 @@ _STRUCT = re.compile(r"\bstruct (\w+)")
 _DEFINITION = re.compile(r"\bstruct (\w+)\s*\{")
 _HAS = re.compile(r"\bKERNEL_HAS\((\w+), (\w+)\)")
 _VALUE = re.compile(r"\bKERNEL_VALUE\((\w+), (\w+)\)")
+_OFFSET = re.compile(r"\bKERNEL_OFFSET\((\w+), (\w+)\)")
 
 
 def structs_named(text: str, types: KernelTypes) -> list[str]:
@@ -78,10 +79,15 @@ def _put(tree: str, name: str, text: str) -> None:
 
 
 def _answers(types: KernelTypes, text: str) -> list[str]:
-    """Return a definition for each KERNEL_HAS and KERNEL_VALUE that `text` asks."""
+    """Return a definition for each KERNEL_HAS, KERNEL_VALUE and KERNEL_OFFSET that `text` asks.
+
+    A field that is not there has no offset: the probe that reads it does not compile.
+    """
     fields = {f"-DKERNEL_HAS_{s}__{f}={int(types.has_field(s, f))}" for s, f in _HAS.findall(text)}
     values = {f"-DKERNEL_VALUE_{e}__{v}={types.enumerator(e, v)}" for e, v in _VALUE.findall(text)}
-    return sorted(fields | values)
+    places = {(s, f, dict(types.fields(s)).get(f)) for s, f in _OFFSET.findall(text)}
+    offsets = {f"-DKERNEL_OFFSET_{s}__{f}={offset}" for s, f, offset in places if offset is not None}
+    return sorted(fields | values | offsets)
 
 
 def _overlay(types: KernelTypes) -> list[str]:

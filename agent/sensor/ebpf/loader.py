@@ -156,6 +156,7 @@ def _ask_partner(partner: socket.socket, maps: dict[str, int]) -> _Loaded | None
 def _attach(part: compiling.Part) -> _Loaded:
     """Load and attach a part."""
     attach.private_mounts()
+    _hide(part)
     report: Report = [{"name": name, "attached": False, "reason": reason} for name, reason in part.refused.items()]
     fds: list[int] = []
     for name, probe in part.probes.items():
@@ -166,6 +167,12 @@ def _attach(part: compiling.Part) -> _Loaded:
         report.append({"name": name, "attached": True, "lane": lane, "hooks": _listed(attached, len(fds))})
         fds += _descriptors(attached)
     return _Loaded(report, compiling.maps(part), fds)
+
+
+def _hide(part: compiling.Part) -> None:
+    """Leave out this process and the one that waits for it; the agent stays, we are taken out when we end."""
+    for tgid in (os.getpid(), os.getppid()):
+        part.module["own_tgids"][ctypes.c_uint32(tgid)] = ctypes.c_uint8(1)
 
 
 def _listed(attached: list[Attached], first: int) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from agent.sensor.ebpf import canary
 from agent.sensor.ebpf import child
 from agent.sensor.ebpf import guarding
 from agent.sensor.ebpf import memory
+from agent.sensor.ebpf import ourselves
 from agent.sensor.ebpf import owners
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf import ring
@@ -142,6 +143,7 @@ class EbpfSource:
     def _tell_kernel(self, own_tgids: set[int]) -> None:
         for tgid in own_tgids:
             ring.put_key(self._library, self._maps["own_tgids"], tgid)
+        ourselves.claim(self._library, self._maps["own_objects"])
         self._told = guarding.Told(self._library, self._maps)
         for kind in self._slots:
             self.switch(kind, on=kind not in self._options.disabled)
