@@ -443,6 +443,18 @@ class ProcessRoot(Event, frozen=True, kw_only=True, tag="process_root"):
     """Where pivot_root is to put the old root, as the caller wrote it."""
 
 
+class ProcessChdir(Event, frozen=True, kw_only=True, tag="process_chdir"):
+    """A process went into another working directory: chdir or fchdir.
+
+    Told once a second for the same program and directory.
+    """
+
+    path: str
+    """Where it is now, as the mount namespace has it and the kernel knows it."""
+    path_in_root: str | None = None
+    """As the root directory of the process has it, in a chroot; None where that is `path`, or not above it."""
+
+
 class ProcessName(Event, frozen=True, kw_only=True, tag="process_name"):
     """A thread gave itself another name by prctl PR_SET_NAME; `tid` says which, the first one's is the process's.
 

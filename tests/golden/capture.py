@@ -46,6 +46,7 @@ from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
 from agent.model import NetSocket
+from agent.model import ProcessChdir
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
@@ -370,6 +371,17 @@ DEEDS: dict[str, Deed] = {
     ),
     "process_namespace-pidfd": Deed(ProcessNamespace, (*PYTHON, PIDFD)),
     "process_namespace-refused": Deed(ProcessNamespace, (*PYTHON, "import ctypes; ctypes.CDLL(None).setns(0, 0)")),
+    "process_chdir": Deed(ProcessChdir, (*PYTHON, "import os, sys; os.chdir(sys.argv[1])"), names("golden")),
+    "process_chdir-chroot": Deed(
+        ProcessChdir,
+        (*PYTHON, IN_DIRECTORY.format(deed="os.makedirs('jail/d'); os.chroot('jail'); os.chdir('/d')")),
+        lambda event: getattr(event, "path_in_root", None) is not None,
+    ),
+    "process_chdir-shared": Deed(
+        ProcessChdir,
+        (*PYTHON, THREADED.format(deed="import os, sys; os.fchdir(os.open(sys.argv[1], 0))")),
+        names("golden"),
+    ),
     "process_root": Deed(ProcessRoot, (*PYTHON, IN_DIRECTORY.format(deed=r"os.mkdir(b'\xff'); os.chroot(b'./\xff/')"))),
     "process_root-refused": Deed(
         ProcessRoot, (*PYTHON, "import ctypes; ctypes.CDLL(None).syscall(155, b'new', b'old')"), is_refused

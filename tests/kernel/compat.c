@@ -175,6 +175,8 @@ void _start(void)
 	CALL(setns, -1, 0x04000000);
 	SETGID(1);
 	SETUID(1);
+	CALL(chdir, ".//../.");
+	CALL(fchdir, CALL(open, "/usr", 0, 0));
 	CALL(chroot, ".//nowhere");
 	CALL(pivot_root, "nowhere", "elsewhere");
 	CALL(execve, "/bin/true", arguments, 0);
