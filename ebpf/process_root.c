@@ -14,7 +14,7 @@
 // The same call by the same program with the same outcome (the same directory, or the
 // same error) within a second is counted as repeated.
 //
-// Blind to: 32-bit programs; roots changed by setns and unshare, which
+// Blind to: roots changed by setns and unshare, which
 // process_namespace tells, and by the pivot_root of another process, which moves all
 // whose root was the old one; the agent itself.
 

@@ -67,7 +67,7 @@ def command(file: Path, duration: int | None, max_mib: int) -> None:
     stop = _process.stop_on_signals()
     wanted = probes.load()
     recorder = Recorder(file, _about(wanted), limit_bytes=max_mib * _MIB)
-    with closing(recorder), closing(EbpfSource(Options(probes=wanted))) as source:
+    with closing(recorder), closing(EbpfSource(Options(probes=wanted, compat="auto"))) as source:
         try:
             attached = _attached(source.open())
         except HostUnsupported:

@@ -40,7 +40,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("io_uring_setup_exit", "tracepoint", "syscalls:sys_exit_io_uring_setup"),),
-            unseen="rings made by 32-bit programs",
         ),
     ),
     to_event=to_event,

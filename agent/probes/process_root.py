@@ -54,7 +54,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("chroot"), _hook("pivot_root")),
-            unseen="roots changed by 32-bit programs",
         ),
     ),
     to_event=to_event,
