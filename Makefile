@@ -26,6 +26,7 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 	@$(SUDO) $(BIN)/python bench/agent.py
 	@$(SUDO) $(BIN)/python bench/sensor.py
 	@$(SUDO) $(BIN)/python -P bench/hooks.py
+	@$(SUDO) $(BIN)/python -P bench/records.py
 	@$(BIN)/python bench/ingest.py
 
 soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)

@@ -147,7 +147,7 @@ static __always_inline bool is_read_repeated(struct task_struct *task, struct fi
 }
 
 #define SECOND_NS 1000000000ULL
-#define PLAIN_WRITES 1000 // a second and cgroup: a twentieth of what is read without loss, ten times a busy build's
+#define PLAIN_WRITES 1000 // a second and cgroup: a twentieth of what is read without loss, several times a build's
 
 struct write_budget {
 	u64 second_ns; // when the current one began
