@@ -384,6 +384,35 @@ class ProcessVm(Event, frozen=True, kw_only=True, tag="process_vm"):
         return target_key(self.target_tgid, self.target_started_ns)
 
 
+class PerfEvent(Event, frozen=True, kw_only=True, tag="perf_event"):
+    """A process asked the kernel to count or sample what it or others do, or tried to: `result` is the descriptor.
+
+    Told once a second for the same program, event, flags and target, whatever the processor, and for the same program,
+    target and failure.
+    """
+
+    type_raw: int | None
+    """PERF_TYPE_* (include/uapi/linux/perf_event.h), or that of a kind that this kernel numbered by itself, such as
+    kprobe and uprobe: /sys/bus/event_source/devices/*/type. None when it could not be read."""
+    config_raw: int | None
+    """Which event of that type; of a tracepoint its id."""
+    target_number: int
+    """The thread as the caller called it, in the caller's pid namespace; 0 for itself, -1 for everybody. With
+    PERF_FLAG_PID_CGROUP (4) the descriptor of a cgroup."""
+    target_tgid: int | None
+    """None for everybody and for a cgroup, and when there was no such process once the call was over."""
+    target_started_ns: int | None
+    on_cpu: int
+    """-1: wherever the target runs."""
+    flags_raw: int
+    """PERF_FLAG_*."""
+
+    @property
+    def target(self) -> ProcessKey | None:
+        """Return the identity of the target."""
+        return target_key(self.target_tgid, self.target_started_ns)
+
+
 class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
     """The namespaces of a thread by their numbers, as in /proc/PID/ns; None for a kind that this kernel has not.
 

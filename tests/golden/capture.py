@@ -46,6 +46,7 @@ from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
 from agent.model import NetSocket
+from agent.model import PerfEvent
 from agent.model import ProcessChdir
 from agent.model import ProcessExec
 from agent.model import ProcessExit
@@ -217,6 +218,7 @@ os.chdir(sys.argv[1])
 """
 MOVE = "fd = libc.syscall(430, b'tmpfs', 1); libc.syscall(431, fd, 6, None, None, 0)"
 MOVE = f"{MOVE}; libc.syscall(429, libc.syscall(432, fd, 1, 0), b'', -100, b'.', 4)"
+PERF = "import ctypes; ctypes.CDLL(None).syscall(298, {attributes}, 1, -1, -1, 8)"
 RING = "import ctypes; ctypes.CDLL(None).syscall(425, 5, {parameters})"
 
 BPF = """
@@ -351,6 +353,8 @@ DEEDS: dict[str, Deed] = {
     "fd_dup-not_connected": Deed(FdDup, (*PYTHON, "import os, socket; s = socket.socket(); os.dup2(s.fileno(), 0)")),
     "process_vm": Deed(ProcessVm, (*PYTHON, WRITE_VM)),
     "userfaultfd": Deed(Userfaultfd, (*PYTHON, "import ctypes; ctypes.CDLL(None).syscall(323, 1)")),
+    "perf_event": Deed(PerfEvent, (*PYTHON, PERF.format(attributes="(ctypes.c_uint32 * 28)(1, 112, 3)"))),
+    "perf_event-unreadable": Deed(PerfEvent, (*PYTHON, PERF.format(attributes="1"))),
     "io_uring_setup": Deed(IoUringSetup, (*PYTHON, RING.format(parameters="(ctypes.c_uint32 * 30)(0, 0, 2)"))),
     "io_uring_setup-unreadable": Deed(IoUringSetup, (*PYTHON, RING.format(parameters="1"))),
     "mem_protect": Deed(MemProtect, (*PYTHON, PROTECT.format(address="memory", size=4097, protection=5))),

@@ -80,6 +80,7 @@ static struct {
 static unsigned long long how[3] = { 0102, 0600, 0 }; // struct open_how: O_CREAT | O_RDWR
 static unsigned int ring[30] = { 0, 0, 2 }; // struct io_uring_params: IORING_SETUP_SQPOLL
 static int refused[8] = { 99, 4, 4, 8 }; // union bpf_attr: a map of a type that there is none of
+static unsigned int attributes[28] = { 1, 112, 3 }; // struct perf_event_attr: context switches
 static char page[4096] __attribute__((aligned(4096)));
 static char *arguments[] = { "true", 0 };
 
@@ -122,6 +123,7 @@ static void memory(void)
 	CALL(mprotect, page, sizeof(page), 7);
 	CALL(userfaultfd, 1);
 	CALL(io_uring_setup, 5, ring);
+	CALL(perf_event_open, attributes, 0, -1, -1, 8);
 	CALL(ptrace, 16, CALL(getpid, 0), 0, 0); // PTRACE_ATTACH to itself: refused
 	CALL(process_vm_writev, 0x7ffffffe, 0, 0, 0, 0, 0);
 	CALL(bpf, 0, refused, sizeof(refused));
