@@ -65,13 +65,15 @@ static __always_inline bool is_listed_below(struct dentry *parent, struct dentry
 {
 	struct listed_name name = {};
 	bpf_probe_read_kernel_str(name.leaf, sizeof(name.leaf), READ(dentry, d_name.name));
-	if (is_listed(&name, file))
-		return true;
-	bpf_probe_read_kernel_str(name.parent, sizeof(name.parent), READ(parent, d_name.name));
-	if (is_listed(&name, file))
-		return true;
-	__builtin_memset(name.leaf, 0, sizeof(name.leaf));
-	return is_listed(&name, file);
+	ROLLED for (int form = 0; form < 3; form++) { // the leaf, both, the parent
+		if (is_listed(&name, file))
+			return true;
+		if (form == 0)
+			bpf_probe_read_kernel_str(name.parent, sizeof(name.parent), READ(parent, d_name.name));
+		else
+			__builtin_memset(name.leaf, 0, sizeof(name.leaf));
+	}
+	return false;
 }
 
 // Most opens are turned away by the length and the first character of a name.
@@ -84,11 +86,16 @@ static __always_inline bool is_sensitive(struct file *file, bool writes)
 	struct dentry *parent = READ(dentry, d_parent);
 	if (!listed && !may_be_listed(parent, LISTED_NAME_BYTES))
 		return false;
-	if (is_listed_below(parent, dentry, file))
-		return true;
 	struct vfsmount *vfsmount = READ(file, f_path.mnt);
 	struct mount *mount = CONTAINER_OF(vfsmount, struct mount, mnt);
-	return parent == READ(mount, mnt.mnt_root) && is_listed_below(READ(mount, mnt_mountpoint), dentry, file);
+	ROLLED for (int above = 0; above < 2; above++) {
+		if (is_listed_below(parent, dentry, file))
+			return true;
+		if (parent != READ(mount, mnt.mnt_root))
+			return false;
+		parent = READ(mount, mnt_mountpoint);
+	}
+	return false;
 }
 
 #define REPEAT_NS 1000000000ULL // shorter than anybody needs to tell two writes apart
@@ -169,12 +176,12 @@ static __always_inline bool is_plain_write(struct file *file)
 	return !(READ(file, f_mode) & FMODE_CREATED) && !(READ(inode, i_mode) & 0111);
 }
 
-static __always_inline void note_flood(struct task_struct *task, u64 cgroup)
+static __always_inline void note_flood(struct task_struct *task, u64 cgroup, const bool known)
 {
 	struct throttled_record *flood = floods.lookup(&cgroup);
 	if (!flood) {
 		struct throttled_record begun = {};
-		fill_header_by_reads(&begun.header, 0, sizeof(begun), task);
+		fill_header_from(&begun.header, 0, sizeof(begun), task, known);
 		floods.insert(&cgroup, &begun); // of two at the same moment one is first
 		flood = floods.lookup(&cgroup);
 	}
@@ -183,10 +190,10 @@ static __always_inline void note_flood(struct task_struct *task, u64 cgroup)
 }
 
 // Two processors may spend the last of it at the same moment: a few more are told.
-static __always_inline bool is_over_budget(struct task_struct *task)
+static __always_inline bool is_over_budget(struct task_struct *task, const bool known)
 {
-	struct kernfs_node *node = cgroup_node(task, false);
-	u64 cgroup = READ(node, id);
+	struct kernfs_node *node = cgroup_node(task, known);
+	u64 cgroup = LOAD(known, node, id);
 	u64 now = bpf_ktime_get_boot_ns();
 	struct write_budget begun = { .second_ns = now, .spent = 1 };
 	struct write_budget *budget = write_budgets.lookup(&cgroup);
@@ -198,6 +205,6 @@ static __always_inline bool is_over_budget(struct task_struct *task)
 		__sync_fetch_and_add(&budget->spent, 1);
 		return false;
 	}
-	note_flood(task, cgroup);
+	note_flood(task, cgroup, known);
 	return true;
 }
