@@ -270,6 +270,15 @@ class FileOwner(Event, frozen=True, kw_only=True, tag="file_owner"):
     """Where `path` is a symbolic link, that was given away, and not what it leads to."""
 
 
+class FileTruncate(Event, frozen=True, kw_only=True, tag="file_truncate"):
+    """A file was cut to a length, or made longer: truncate or ftruncate."""
+
+    path: str | None
+    """Of a descriptor, what the kernel calls the file; else told as that of FileUnlink is."""
+    path_in_root: str | None = None
+    length_bytes: int
+
+
 class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
     """A file was mapped executable by mmap: what loading a shared library comes to."""
 

@@ -108,6 +108,8 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_FCHOWN32 -1
 #define SYS_TRUNCATE 76
 #define SYS_FTRUNCATE 77
+#define SYS_TRUNCATE64 -1 // i386 alone, as the next
+#define SYS_FTRUNCATE64 -1
 #define SYS_CHDIR 80
 #define SYS_FCHDIR 81
 #define SYS_CHROOT 161
@@ -158,6 +160,8 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_FCHOWN32 -1
 #define SYS_TRUNCATE 45
 #define SYS_FTRUNCATE 46
+#define SYS_TRUNCATE64 -1 // i386 alone, as the next
+#define SYS_FTRUNCATE64 -1
 #define SYS_CHDIR 49
 #define SYS_FCHDIR 50
 #define SYS_CHROOT 51

@@ -35,6 +35,7 @@ from agent.model import FileMode
 from agent.model import FileOpen
 from agent.model import FileOwner
 from agent.model import FileRename
+from agent.model import FileTruncate
 from agent.model import FileUnlink
 from agent.model import IoUringSetup
 from agent.model import LibraryMap
@@ -330,6 +331,10 @@ DEEDS: dict[str, Deed] = {
     "file_owner-descriptor": Deed(
         FileOwner, (*PYTHON, IN_DIRECTORY.format(deed="os.fchown(os.open('a', os.O_CREAT), 1000, 1000)"))
     ),
+    "file_truncate": Deed(
+        FileTruncate, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.truncate('./a', 1 << 33)"))
+    ),
+    "file_truncate-memfd": Deed(FileTruncate, (*PYTHON, "import os; os.truncate(os.memfd_create('hidden'), 4096)")),
     "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
     "library_map-memfd": Deed(
         LibraryMap,

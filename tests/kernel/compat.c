@@ -55,6 +55,7 @@ static int block[6]; // arguments in memory
 #define SETUID(id) CALL(setuid, id)
 #define FCNTL(fd, command, value) CALL(fcntl, fd, command, value)
 #define CHOWN(name, file, uid, gid) CALL(name, file, uid, gid)
+#define TRUNCATE(name, file, length) CALL(name, file, length)
 #else
 #define SOCKET_CALL(number, name, a, b, c) CALL(name, a, b, c)
 #define UMOUNT(target) CALL(umount2, target, 0)
@@ -64,12 +65,20 @@ static int block[6]; // arguments in memory
 #define SETUID(id) CALL(setuid, id)
 #define FCNTL(fd, command, value) CALL(fcntl, fd, command, value)
 #define CHOWN(name, file, uid, gid) CALL(name, file, uid, gid)
+#define TRUNCATE(name, file, length) CALL(name, file, length)
 #else
 #define SETGID(id) CALL(setgid32, id)
 #define SETUID(id) CALL(setuid32, id)
 #define FCNTL(fd, command, value) CALL(fcntl64, fd, command, value)
 #define CHOWN(name, file, uid, gid) CALL(name##32, file, uid, gid)
+#define TRUNCATE(name, file, length) CALL(name##64, file, length, 0)
 #endif
+#endif
+
+#ifdef NATIVE
+#define TRUNCATE64(name, file, low, high) CALL(name, file, (low) | (long)(high) << 32)
+#else
+#define TRUNCATE64(name, file, low, high) CALL(name##64, file, low, high)
 #endif
 
 static unsigned short internet[8] = { 2, 0, 0x007f, 0x0100 }; // 127.0.0.1, a port of the kernel's choice
@@ -102,6 +111,8 @@ static void files(void)
 	CHOWN(lchown, "symbolic", -1, 2);
 	CHOWN(fchown, CALL(open, "third", 0, 0), 70, 65534);
 	CALL(fchownat, -100, "third", 0, 0, 0x100);
+	TRUNCATE(truncate, "third", 7);
+	TRUNCATE64(ftruncate, CALL(open, "third", 0101001, 0), 9, 1);
 	CALL(memfd_create, "hidden", 1);
 	CALL(mount, "/dev/a", "nowhere", "tmpfs", 4096);
 	UMOUNT("nowhere");
