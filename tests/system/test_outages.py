@@ -426,7 +426,7 @@ def lost(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     packets = sum(count for name, count in moved.items() if name.startswith("sensor.dns_"))
     if moved.get("decode.malformed", 0) <= packets:  # somebody else on this host may send what is no DNS message
         work = (*work, "decode.malformed")
-    told = (".submitted", ".repeated", ".truncated")
+    told = (".submitted", ".repeated", ".truncated", ".unowned")
     return {name: count for name, count in moved.items() if not name.startswith(work) and not name.endswith(told)}
 
 

@@ -61,3 +61,11 @@ def test_socket_taken_away() -> None:
 
     assert isinstance(event, NetAccept)
     assert (None, ("fd_shared", "fd_raced")) == (event.socket, event.flags)
+
+
+def test_a_connection_that_was_there_before() -> None:
+    """Which listening socket took it is not known then: never a descriptor of -1."""
+    event = decoded(PROBE, record(PROBE, socket=INFO, fd=4, listening_fd=-1))
+
+    assert isinstance(event, NetAccept)
+    assert (4, None) == (event.fd, event.listening_fd)
