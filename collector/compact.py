@@ -25,7 +25,7 @@ from collector.events import place
 from collector.names import Part
 
 MERGE = 16
-CLASS_BYTES = (64 << 10, 1 << 20, 16 << 20)  # an empty file has 28 KiB; 16 MiB compress some half a million events
+CLASS_BYTES = (256 << 10, 2 << 20, 16 << 20)  # an empty file has 48 KiB; 16 MiB compress some half a million events
 KEEP_MERGED_S = 300  # longer than a query takes
 ROW_GROUP_ROWS = 100_000  # bounds what a merge holds in memory, and still lets a reader skip
 
