@@ -95,7 +95,7 @@ def done(sensed: Sensed, program: Path) -> list[Event]:
     told = sensed.all(Event, lambda event: event.tgid == pid and not isinstance(event, ProcessExit))
     starts = [index for index, event in enumerate(told) if isinstance(event, ProcessExec)]
     assert 2 == len(starts)
-    return told[1 : starts[1] + 1]
+    return told[starts[0] + 1 : starts[1] + 1]
 
 
 def same(event: Event, program: Path) -> Any:
