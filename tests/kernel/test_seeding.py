@@ -31,14 +31,15 @@ BEFORE_S, AFTER_S = 0.3, 0.5
 PROBES = (process_exec.PROBE, process_exit.PROBE, process_fork.PROBE)
 
 # Starts a process every few milliseconds until its standard input ends, each with a name of its own, and says how
-# many; half of them are gone at once, half of them live for a while.
+# many: half of them are gone at once, half of them live for a while, and the first until the end.
 STARTING = """
 import select, subprocess, sys
 children = []
 while not select.select([sys.stdin], [], [], 0.002)[0]:
     number = len(children)
-    seconds = "0" if number % 2 else "1"
+    seconds = "1000" if number == 0 else "0" if number % 2 else "1"
     children.append(subprocess.Popen(["/bin/sleep", seconds, f"0.000{number:06}1"]))
+children[0].kill()
 for child in children:
     child.wait()
 print(len(children))
@@ -90,8 +91,8 @@ def known() -> Iterator[Known]:
     finally:
         source.close()
         enricher.close()
-        with starter:
-            starter.kill()
+        with starter:  # closes its standard input, and it ends its children
+            pass
 
 
 def applied(
