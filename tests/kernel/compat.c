@@ -159,18 +159,18 @@ static void network(void)
 	CALL(close, raw);
 }
 
-// Before anything is done: FORK, a child goes on 2.5 s after its parent has ended;
-// WAIT, half a second goes by; READ, somebody writes to standard input.
+// Before anything is done: FORK, a child goes on two seconds after its parent has ended;
+// WAIT, two seconds go by; READ, somebody writes to standard input.
 static void begin(void)
 {
-	static long half[2] = { 0, 500000000 }, more[2] = { 2, 500000000 };
+	static long two_seconds[2] = { 2, 0 };
 #ifdef FORK
 	if (CALL(fork, 0) != 0)
 		CALL(exit, 0);
-	CALL(nanosleep, more, 0);
+	CALL(nanosleep, two_seconds, 0);
 #endif
 #ifdef WAIT
-	CALL(nanosleep, half, 0);
+	CALL(nanosleep, two_seconds, 0);
 #endif
 #ifdef READ
 	CALL(read, 0, page, 1);
