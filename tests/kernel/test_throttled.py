@@ -14,6 +14,7 @@ from tests import containers
 from tests.containers import RunningContainer
 from tests.kernel import deeds
 from tests.kernel.conftest import Sensed
+from tests.kernel.rings import RING
 
 pytestmark = containers.needs_runc  # a cgroup of its own, on whatever hierarchy this host has
 
@@ -61,6 +62,17 @@ def flood(container: RunningContainer, before: str = "", after: str = "") -> int
     return done.pid
 
 
+BY_URING = """
+import os
+os.chdir('/srv')
+for number in range(3000): os.mknod(str(number))
+setup()
+for number in range(3000):
+    submit(entry(18, -100, text(str(number)), 0, 0, os.O_WRONLY))
+    os.close(results()[0])
+"""
+
+
 def plain(sensor: Sensed, pid: int) -> set[str]:
     """Return the names of the flood that were told."""
     return {event.path for event in sensor.all(FileOpen, lambda event: event.tgid == pid) if event.path[5:].isdecimal()}
@@ -92,6 +104,18 @@ def test_every_open_is_told_or_counted(sensor: Sensed, container: RunningContain
     assert min(event.time_ns for event in opened) < first.since_ns <= first.time_ns
     gaps = [later.time_ns - sooner.time_ns for sooner, later in itertools.pairwise(events)]
     assert all(gap >= 1_000_000_000 for gap in gaps)
+
+
+def test_io_uring_is_no_way_around(sensor: Sensed, container: RunningContainer) -> None:
+    """Requests spend the same budget as calls do."""
+    done = container.exec(["/usr/bin/python3", "-I", "-c", RING + BY_URING])
+    assert 0 == done.status, done.stderr
+    sensor.of_pid(Throttled, done.pid)
+    sensor.collect(2.5)
+
+    events = sensor.all(Throttled, lambda event: event.tgid == done.pid)
+    assert 3000 == len(plain(sensor, done.pid)) + sum(event.withheld for event in events)
+    assert {"io_uring"} == {event.via for event in sensor.all(FileOpen, lambda event: event.tgid == done.pid)}
 
 
 def test_what_tells_something_is_told_meanwhile(sensor: Sensed, container: RunningContainer, tmp_path: Path) -> None:
