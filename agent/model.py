@@ -545,15 +545,19 @@ class Mount(Event, frozen=True, kw_only=True, tag="mount"):
     """A file system was mounted, unmounted or put elsewhere, or somebody tried: `result` tells."""
 
     operation: str
-    """`mount`, `umount`, `move_mount` or `fsopen`: the system call."""
+    """`mount`, `umount`, `move_mount`, `fsopen`, `fsconfig` or `open_tree` (only when it clones): the system call."""
     source: str | None
     """Of a mount put in place by its descriptor, its device as the kernel keeps it; else as the caller wrote it."""
     target: str | None
     """As the caller wrote it: perhaps relative."""
     filesystem: str | None
+    key: str | None = None
+    """What `fsconfig` sets, as the caller wrote it: `source`, for one."""
+    value: str | None = None
+    """What it is set to, where that is text and no secret: a password never is here."""
     flags_raw: int
-    """Those of the call: MS_*, MNT_*, MOVE_MOUNT_* or FSOPEN_* (include/uapi/linux/mount.h); of an existing mount
-    what it has of MS_*."""
+    """Those of the call: MS_*, MNT_*, MOVE_MOUNT_*, FSOPEN_* or OPEN_TREE_*, or the command of `fsconfig`, FSCONFIG_*
+    (include/uapi/linux/mount.h); of an existing mount what it has of MS_*."""
 
 
 class UserIds(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,6 +121,7 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_FSOPEN 430
 #define SYS_FSCONFIG 431
 #define SYS_OPEN_TREE 428
+#define SYS_OPEN_TREE_ATTR 467
 #define SYS_PROCESS_VM_WRITEV 311
 #define SYS_PWRITE64 18
 #define SYS_KEXEC_LOAD 246
@@ -173,6 +174,7 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_FSOPEN 430
 #define SYS_FSCONFIG 431
 #define SYS_OPEN_TREE 428
+#define SYS_OPEN_TREE_ATTR 467
 #define SYS_PROCESS_VM_WRITEV 271
 #define SYS_PWRITE64 68
 #define SYS_KEXEC_LOAD 104

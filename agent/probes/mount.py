@@ -25,9 +25,9 @@ RECORD = Layout(
     ("target", "512s"),
     ("filesystem", "64s"),
 )
-_CALLS = ("mount", "umount", "move_mount", "fsopen")  # CALL_* in ebpf/mount.c
-_SOURCE, _TARGET, _TYPE = 1, 2, 4  # KNOWN_*
-KNOWN_ALL = _SOURCE | _TARGET | _TYPE
+_CALLS = ("mount", "umount", "move_mount", "fsopen", "fsconfig", "open_tree")  # CALL_* in ebpf/mount.c
+_SOURCE, _TARGET, _TYPE, _KEY, _VALUE = 1, 2, 4, 8, 16  # KNOWN_*
+KNOWN_ALL = _SOURCE | _TARGET | _TYPE  # of a mount that is there
 
 
 def to_event(fields: Any, _record: bytes, common: dict[str, Any]) -> Mount:
@@ -40,12 +40,14 @@ def to_event(fields: Any, _record: bytes, common: dict[str, Any]) -> Mount:
         source=header.c_string(fields.source) if fields.known & _SOURCE else None,
         target=header.c_string(fields.target) if fields.known & _TARGET else None,
         filesystem=header.c_string(fields.filesystem) if fields.known & _TYPE else None,
+        key=header.c_string(fields.target) if fields.known & _KEY else None,
+        value=header.c_string(fields.source) if fields.known & _VALUE else None,
         flags_raw=fields.flags_raw,
     )
 
 
-def _hook(call: str) -> Hook:
-    return Hook("mount_exit", "tracepoint", f"syscalls:sys_exit_{call}")
+def _hook(call: str, *, optional: bool = False) -> Hook:
+    return Hook("mount_exit", "tracepoint", f"syscalls:sys_exit_{call}", optional=optional)
 
 
 PROBE = Probe(
@@ -54,7 +56,10 @@ PROBE = Probe(
     lanes=(
         Lane(
             "system call exit",
-            (_hook("mount"), _hook("umount"), _hook("move_mount"), _hook("fsopen")),
+            (
+                *map(_hook, ("mount", "umount", "move_mount", "fsopen", "fsconfig", "open_tree")),
+                _hook("open_tree_attr", optional=True),
+            ),
         ),
     ),
     to_event=to_event,

@@ -217,6 +217,7 @@ assert libc.unshare(0x20000) == 0 and libc.mount(None, b"/", None, 0x44000, None
 os.chdir(sys.argv[1])
 {deed}
 """
+SET = "libc.syscall(431, libc.syscall(430, b'tmpfs', 1), 1, b'source', b'caf\\xe9', 0)"
 MOVE = "fd = libc.syscall(430, b'tmpfs', 1); libc.syscall(431, fd, 6, None, None, 0)"
 MOVE = f"{MOVE}; libc.syscall(429, libc.syscall(432, fd, 1, 0), b'', -100, b'.', 4)"
 PERF = "import ctypes; ctypes.CDLL(None).syscall(298, {attributes}, 1, -1, -1, 8)"
@@ -369,6 +370,7 @@ DEEDS: dict[str, Deed] = {
     "mount": Deed(Mount, (*PYTHON, MOUNT.format(deed="libc.mount(b'none', b'.', b'tmpfs', 6, None)")), is_put_here),
     "mount-refused": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).mount(b'a', b'b', b'none', 0, None)")),
     "mount-moved": Deed(Mount, (*PYTHON, MOUNT.format(deed=MOVE)), is_put_here),
+    "mount-set": Deed(Mount, (*PYTHON, MOUNT.format(deed=SET)), lambda event: getattr(event, "key", None) is not None),
     "mount-umount": Deed(Mount, (*PYTHON, "import ctypes; ctypes.CDLL(None).umount2(b'/proc/none', 2)")),
     "process_name": Deed(ProcessName, (*PYTHON, r"import ctypes; ctypes.CDLL(None).prctl(15, b'[kworker/\xff:1]')")),
     "process_namespace": Deed(

@@ -125,6 +125,52 @@ def test_clone(sensor: Sensed, tmp_path: Path) -> None:
     assert ("proc", ".", "proc") == (event.source, event.target, event.filesystem)
 
 
+@pytest.mark.parametrize(
+    ("kind", "setting", "said"),
+    [
+        pytest.param("tmpfs", "1, b'source', b'a \\xff', 0", (1, "source", "a \\xff", 0), id="where from"),
+        pytest.param("tmpfs", "1, b'password2', b'hidden', 0", (1, "password2", None, -errno.EINVAL), id="a secret"),
+        pytest.param("tmpfs", "1, b'secret', b'hidden', 0", (1, "secret", None, -errno.EINVAL), id="another secret"),
+        pytest.param("tmpfs", "0, b'ro', None, 0", (0, "ro", None, 0), id="a flag"),
+        pytest.param("overlay", "3, b'lowerdir', b'/etc', -100", (3, "lowerdir", "/etc", None), id="a path"),
+        pytest.param("tmpfs", "6, None, None, 0", (6, None, None, 0), id="made"),
+    ],
+)
+def test_set_up(
+    sensor: Sensed, tmp_path: Path, *, kind: str, setting: str, said: tuple[int, str | None, str | None, int | None]
+) -> None:
+    """What fsconfig sets is told as it was written, and of which file system by the kernel's word; no secret is."""
+    code = f"{PROLOGUE}libc.syscall({FSCONFIG}, libc.syscall({FSOPEN}, {kind.encode()}, 0), {setting})"
+    pid = deeds.python(code, str(tmp_path))
+
+    [event] = told(sensor, pid, "fsconfig")
+    command, key, value, result = said
+    assert (kind, command, key, value) == (event.filesystem, event.flags_raw, event.key, event.value)
+    assert (("user_memory",) if key else ()) == event.flags
+    assert result in {None, event.result}
+    assert b"hidden" not in sensor.record_of(event)
+
+
+def test_nothing_to_set_up(sensor: Sensed, tmp_path: Path) -> None:
+    """A descriptor of something else has no file system, whatever it is called."""
+    code = f"{PROLOGUE}libc.syscall({FSCONFIG}, os.memfd_create('[fscontext]'), 1, b'source', b'a', 0)"
+    pid = deeds.python(code, str(tmp_path))
+
+    [event] = told(sensor, pid, "fsconfig")
+    assert (None, -errno.EINVAL, ("user_memory",)) == (event.filesystem, event.result, event.flags)
+
+
+def test_open_tree(sensor: Sensed, tmp_path: Path) -> None:
+    """What is cloned is told by the path as written, attempts too; what is only opened is not."""
+    code = f"for name, how in ((b'/', 0), (b'none', {CLONE}), (b'/proc', {CLONE})):"
+    pid = deeds.python(f"{PROLOGUE}{code} libc.syscall({OPEN_TREE}, {HERE}, name, how)", str(tmp_path))
+
+    sensor.until(Mount, lambda event: event.tgid == pid and event.source == "/proc")
+    refused, cloned = told(sensor, pid, "open_tree")
+    assert ("none", -errno.ENOENT, CLONE) == (refused.source, refused.result, refused.flags_raw)
+    assert ("/proc", None, None, ("user_memory",)) == (cloned.source, cloned.target, cloned.filesystem, cloned.flags)
+
+
 def test_moved_by_path(sensor: Sensed, tmp_path: Path) -> None:
     """A mount that is moved from one path to another is told by both."""
     code = (
