@@ -10,7 +10,7 @@
 // it is relative to; links in it are not followed here, though the call follows them.
 // How long the file was before is not known any more when the call is over.
 //
-// Blind to: 32-bit programs; io_uring (IORING_OP_FTRUNCATE, since 6.9); O_TRUNC, which
+// Blind to: io_uring (IORING_OP_FTRUNCATE, since 6.9); O_TRUNC, which
 // file_open tells; fallocate, which punches holes; the agent itself.
 
 struct file_truncate_record {

@@ -12,7 +12,7 @@
 // directory again by the same program within a second is counted as repeated; that
 // another above it was renamed meanwhile does not make it another.
 //
-// Blind to: 32-bit programs; what setns, chroot and pivot_root do to the working
+// Blind to: what setns, chroot and pivot_root do to the working
 // directory, which process_namespace and process_root tell; a directory that is moved
 // with those in it; the agent itself.
 

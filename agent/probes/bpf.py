@@ -86,7 +86,7 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("bpf_exit", "tracepoint", "syscalls:sys_exit_bpf"),),
-            unseen="calls of 32-bit programs, programs hung in by ioctl or netlink, maps written through mmap",
+            unseen="programs hung in by ioctl or netlink, maps written through mmap",
         ),
     ),
     to_event=to_event,

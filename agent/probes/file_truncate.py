@@ -41,7 +41,7 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("ftruncate"), _hook("truncate")),
-            unseen="files cut by 32-bit programs and by io_uring",
+            unseen="files cut by io_uring",
         ),
     ),
     to_event=to_event,

@@ -50,7 +50,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (Hook("perf_event_exit", "tracepoint", "syscalls:sys_exit_perf_event_open"),),
-            unseen="calls of 32-bit programs",
         ),
     ),
     to_event=to_event,

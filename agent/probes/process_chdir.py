@@ -39,7 +39,6 @@ PROBE = Probe(
         Lane(
             "system call exit",
             (_hook("chdir"), _hook("fchdir")),
-            unseen="working directories of 32-bit programs",
         ),
     ),
     to_event=to_event,
