@@ -4,7 +4,7 @@ Classic tracepoints skip these calls.  The raw tracepoint `sys_exit` has them,
 and costs every system call of the host something while a program is attached
 to it.  So the probes are compiled a second time, for the calls of i386, once the
 others are at work; and `auto` attaches them only while a 32-bit program runs.
-Attaching is one system call; compiling then would take two seconds, more than
+Attaching is one system call; compiling then would take seconds, more than
 many a program lives.
 
 Blind to: what is done until the second load is over; with `auto`, to what the
