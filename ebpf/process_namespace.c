@@ -21,7 +21,7 @@
 // Blind to: namespaces that clone and clone3 make with a child
 // (what the child does says in which it is); what a namespace is mapped to.
 
-#define NAMESPACE_OPERATION 0x60000 // beside the others' in struct access; plus the call and the kinds
+#define NAMESPACE_OPERATION 0x80000000 // beside the others' in struct access, and no CLONE_NEW*; plus the call and the kinds
 #define NAMESPACE_UNSHARE 1 // in the same number: no CLONE_NEW* has this bit
 #define NSFS_MAGIC 0x6e736673 // include/uapi/linux/magic.h
 #define PIDFS_MAGIC 0x50494446

@@ -198,6 +198,14 @@ def test_repeated(sensor: Sensed) -> None:
     assert len(events) < 24  # six, again in each second that it takes
 
 
+def test_no_kind_hides_behind_another(sensor: Sensed) -> None:
+    """Who makes a namespace, and then one of another kind beside it, is told twice: for each of the kinds."""
+    flags = (NEWUTS, *(NEWUTS | flag for flag in (NEWNS, NEWCGROUP, NEWTIME, NEWIPC, NEWNET)))
+    events = told(sensor, deeds.python(f"{PROLOGUE}for flags in {flags}: assert unshare(flags) == 0{MARKER}"))
+
+    assert list(flags) == [event.flags_raw for event in events]
+
+
 def test_threads_make_their_own(sensor: Sensed) -> None:
     """Two threads that make a namespace of the same kind at one time are both told."""
     code = (
