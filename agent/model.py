@@ -103,6 +103,21 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
         return ProcessKey(self.tgid, self.started_ns // NS_PER_TICK)
 
 
+class Aimed:
+    """What events have in common that one process aimed at another."""
+
+    __slots__ = ()
+    target_tgid: int | None
+    target_started_ns: int | None
+
+    @property
+    def target(self) -> ProcessKey | None:
+        """Return the identity of the target, None when it is unknown."""
+        if self.target_tgid is None or self.target_started_ns is None:
+            return None
+        return ProcessKey(self.target_tgid, self.target_started_ns // NS_PER_TICK)
+
+
 class ProcessExec(Event, frozen=True, kw_only=True, tag="process_exec"):
     """A program was started (sched_process_exec): the new image, from kernel objects."""
 
@@ -347,7 +362,7 @@ class DnsQuery(Event, frozen=True, kw_only=True, tag="dns_query"):
     cookie: int | None
 
 
-class Ptrace(Event, frozen=True, kw_only=True, tag="ptrace"):
+class Ptrace(Event, Aimed, frozen=True, kw_only=True, tag="ptrace"):
     """One process began to watch, read or change another, or tried to: `result` tells.
 
     Told once a second for the same caller, request, target and outcome.
@@ -363,13 +378,8 @@ class Ptrace(Event, frozen=True, kw_only=True, tag="ptrace"):
     target_path: str | None
     """Of the program it runs; None for the dead and for kernel threads."""
 
-    @property
-    def target(self) -> ProcessKey | None:
-        """Return the identity of the target."""
-        return target_key(self.target_tgid, self.target_started_ns)
 
-
-class ProcessVm(Event, frozen=True, kw_only=True, tag="process_vm"):
+class ProcessVm(Event, Aimed, frozen=True, kw_only=True, tag="process_vm"):
     """One process read or wrote the memory of another by process_vm_readv or writev, or tried to: `result` tells.
 
     `result` is the number of bytes. Told once a second for the same caller, direction, target and outcome.
@@ -387,17 +397,11 @@ class ProcessVm(Event, frozen=True, kw_only=True, tag="process_vm"):
     target_path: str | None
     """Of the program it runs; None for the dead and for kernel threads."""
 
-    @property
-    def target(self) -> ProcessKey | None:
-        """Return the identity of the target."""
-        return target_key(self.target_tgid, self.target_started_ns)
 
-
-class PerfEvent(Event, frozen=True, kw_only=True, tag="perf_event"):
+class PerfEvent(Event, Aimed, frozen=True, kw_only=True, tag="perf_event"):
     """A process asked the kernel to count or sample what it or others do, or tried to: `result` is the descriptor.
 
-    Told once a second for the same program, event, flags and target, whatever the processor, and for the same program,
-    target and failure.
+    Told once a second for the same program, event, flags and target, and for the same program, target and failure.
     """
 
     type_raw: int | None
@@ -414,12 +418,6 @@ class PerfEvent(Event, frozen=True, kw_only=True, tag="perf_event"):
     on_cpu: int
     """-1: wherever the target runs."""
     flags_raw: int
-    """PERF_FLAG_*."""
-
-    @property
-    def target(self) -> ProcessKey | None:
-        """Return the identity of the target."""
-        return target_key(self.target_tgid, self.target_started_ns)
 
 
 class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -439,7 +437,7 @@ class Namespaces(msgspec.Struct, frozen=True, kw_only=True):
     user: int | None
 
 
-class ProcessNamespace(Event, frozen=True, kw_only=True, tag="process_namespace"):
+class ProcessNamespace(Event, Aimed, frozen=True, kw_only=True, tag="process_namespace"):
     """A running program went into other namespaces by setns, made new ones by unshare, or tried to: `result` tells.
 
     Told once a second for the same program and failure, or namespace gone into, and for the same thread and kinds made.
@@ -458,11 +456,6 @@ class ProcessNamespace(Event, frozen=True, kw_only=True, tag="process_namespace"
     target_started_ns: int | None
     now: Namespaces
     """Once the call was over, whether it changed anything or not."""
-
-    @property
-    def target(self) -> ProcessKey | None:
-        """Return the identity of the process behind the pidfd."""
-        return target_key(self.target_tgid, self.target_started_ns)
 
 
 class ProcessRoot(Event, frozen=True, kw_only=True, tag="process_root"):
@@ -520,7 +513,6 @@ class IoUringSetup(Event, frozen=True, kw_only=True, tag="io_uring_setup"):
     """
 
     entries: int
-    """How many requests it was to hold; the kernel makes that a power of two."""
     flags_raw: int | None
     """IORING_SETUP_* (include/uapi/linux/io_uring.h), as the caller wrote them; SQPOLL (2): the kernel looks for
     requests by itself, which then come without any system call. None when they could not be read."""
@@ -558,6 +550,28 @@ class Mount(Event, frozen=True, kw_only=True, tag="mount"):
     flags_raw: int
     """Those of the call: MS_*, MNT_*, MOVE_MOUNT_*, FSOPEN_* or OPEN_TREE_*, or the command of `fsconfig`, FSCONFIG_*
     (include/uapi/linux/mount.h); of an existing mount what it has of MS_*."""
+
+
+class Kexec(Event, frozen=True, kw_only=True, tag="kexec"):
+    """Another kernel was put into memory by kexec_load, or by kexec_file_load from a file, or somebody tried."""
+
+    operation: str
+    path: str | None
+    path_in_root: str | None = None
+    segments: int | None
+    """How many pieces kexec_load was given; with 0, what was loaded before is thrown away."""
+    flags_raw: int
+
+
+class ModuleLoad(Event, frozen=True, kw_only=True, tag="module_load"):
+    """Code was put into the kernel by init_module, or by finit_module from a file, or somebody tried."""
+
+    operation: str
+    path: str | None
+    path_in_root: str | None = None
+    size_bytes: int | None
+    parameters: str | None
+    flags_raw: int
 
 
 class UserIds(msgspec.Struct, frozen=True, kw_only=True):
@@ -702,7 +716,7 @@ class Canary(Event, frozen=True, kw_only=True, tag="canary"):
     """`lifecycle` or `activity`: the one that this record came through."""
 
 
-class AgentSignal(Event, frozen=True, kw_only=True, tag="agent_signal"):
+class AgentSignal(Event, Aimed, frozen=True, kw_only=True, tag="agent_signal"):
     """Another process sent a signal to one of the agent's own processes; the actor is the sender.
 
     Told once a second for the same sending program, signal, target and outcome.
@@ -717,11 +731,6 @@ class AgentSignal(Event, frozen=True, kw_only=True, tag="agent_signal"):
     kernel has another word (TRACE_SIGNAL_*, include/trace/events/signal.h)."""
     target_tgid: int
     target_started_ns: int
-
-    @property
-    def target(self) -> ProcessKey | None:
-        """Return the identity of the target."""
-        return target_key(self.target_tgid, self.target_started_ns)
 
 
 class Bpf(Event, frozen=True, kw_only=True, tag="bpf"):
@@ -982,13 +991,6 @@ class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not attached, in one line."""
     blind_findings: tuple[str, ...] = ()
     """The finding types that cannot fire without it, or only in part; none while it is attached."""
-
-
-def target_key(tgid: int | None, started_ns: int | None) -> ProcessKey | None:
-    """Return the identity of the process that an event was aimed at, None when it is unknown."""
-    if tgid is None or started_ns is None:
-        return None
-    return ProcessKey(tgid, started_ns // NS_PER_TICK)
 
 
 def facts(event: Event) -> dict[str, Any]:

@@ -38,9 +38,11 @@ from agent.model import FileRename
 from agent.model import FileTruncate
 from agent.model import FileUnlink
 from agent.model import IoUringSetup
+from agent.model import Kexec
 from agent.model import LibraryMap
 from agent.model import MemfdCreate
 from agent.model import MemProtect
+from agent.model import ModuleLoad
 from agent.model import Mount
 from agent.model import NetAccept
 from agent.model import NetBind
@@ -62,12 +64,15 @@ from agent.model import UnixConnect
 from agent.model import Userfaultfd
 from agent.model import UserId
 from agent.sensor.ebpf.source import EbpfSource
+from agent.sensor.ebpf.source import Options
 from tests.kernel import networks
 from tests.kernel import races
+from tests.kernel.int80 import INT80
 
 HERE = Path(__file__).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
 TIMEOUT_S = 10.0
+COMPAT_TIMEOUT_S = 60.0
 ATTEMPTS = 5  # a race may be lost
 TOKEN = 0xFEDCBA9876543210  # a canary's, above what a signed number holds
 
@@ -431,6 +436,10 @@ DEEDS: dict[str, Deed] = {
             "import ctypes, os; ctypes.CDLL(None).syscall(129, os.getppid(), 28, (ctypes.c_int * 32)(28, 0, -5))",
         ),
     ),
+    # By calls of i386: those are seen in a kernel that takes no modules, too.
+    "kexec": Deed(Kexec, (*PYTHON, INT80 + "int80(283, 0, 2, 0, 1)")),
+    "module_load": Deed(ModuleLoad, (*PYTHON, INT80 + r"int80(350, os.open('/bin/true', 0), text(b'a=\xff'), 3, 0)")),
+    "module_load-memory": Deed(ModuleLoad, (*PYTHON, INT80 + "int80(128, 0, 77, 1, 0)")),
     "canary": Deed(Canary, (), lambda event: getattr(event, "ring", None) == "lifecycle"),
     "canary-activity": Deed(Canary, (), lambda event: getattr(event, "ring", None) == "activity"),
     "dns_answer-no_such_name": Deed(DnsAnswer, on_a_network(ANSWER.replace("0x8180", "0x8183"))),
@@ -444,9 +453,10 @@ DEEDS: dict[str, Deed] = {
 
 def main(wanted: list[str]) -> None:
     """Do the deeds and write what came of them."""
-    source = EbpfSource()
+    source = EbpfSource(Options(compat="always"))
     try:
         source.open()
+        source.await_compat(COMPAT_TIMEOUT_S)
         for name in wanted or DEEDS:
             record, event = captured(source, DEEDS[name])
             (HERE / f"{name}.bin").write_bytes(record)

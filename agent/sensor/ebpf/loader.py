@@ -164,9 +164,16 @@ def _attach(part: compiling.Part) -> _Loaded:
         if lane is None:
             report.append({"name": name, "attached": False, "reason": "; ".join(reasons)})
             continue
-        report.append({"name": name, "attached": True, "lane": lane, "hooks": _listed(attached, len(fds))})
+        entry = {"name": name, "attached": True, "lane": lane, "hooks": _listed(attached, len(fds))}
+        report.append(entry if attached else {**entry, "reason": _nothing_to_see(probe["lanes"], lane)})
         fds += _descriptors(attached)
     return _Loaded(report, compiling.maps(part), fds)
+
+
+def _nothing_to_see(lanes: list[dict[str, Any]], name: str) -> str:
+    """Say why a lane attached nothing at all: all its hooks are optional, and this kernel has none of them."""
+    hooks = [hook["target"] for lane in lanes for hook in lane["hooks"] if lane["name"] == name]
+    return f"nothing to see: this kernel has no {', no '.join(hooks)}"
 
 
 def _hide(part: compiling.Part) -> None:
