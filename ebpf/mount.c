@@ -5,7 +5,8 @@
 // Hooks: the classic tracepoints syscalls:sys_exit_{mount,umount} (since 2.6.33),
 // {fsopen,fsconfig,open_tree,move_mount} (since 5.2) and open_tree_attr (since 6.15),
 // in the caller. What failed is told, too, with its result. The record goes through
-// the lifecycle ring: a flood of file opens must not evict it.
+// the lifecycle ring: a flood of file opens must not evict it; but that of fsconfig,
+// which anybody can make a flood of in a user namespace, through the activity ring.
 //
 // Names are those the caller wrote, and may have changed since the kernel took its
 // copy (user_memory); a path may be relative. What move_mount puts in place by
@@ -135,7 +136,8 @@ static __always_inline void mount_body(struct task_struct *task, struct mount_ca
 		count_repeated(SLOT_mount);
 		return;
 	}
-	struct mount_record *record = reserve_lifecycle(SLOT_mount, sizeof(*record));
+	struct mount_record *record = call->call == CALL_FSCONFIG ? reserve_activity(SLOT_mount, sizeof(*record))
+								  : reserve_lifecycle(SLOT_mount, sizeof(*record));
 	if (!record)
 		return;
 	__builtin_memset(record, 0, sizeof(*record));

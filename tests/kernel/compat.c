@@ -118,6 +118,8 @@ static void files(void)
 	UMOUNT("nowhere");
 	CALL(move_mount, -100, "nowhere", -100, "elsewhere", 0);
 	CALL(fsopen, "nothing", 1);
+	CALL(fsconfig, -1, 1, "size", "1m", 0);
+	CALL(open_tree, -100, "/proc", 1);
 }
 
 static void memory(void)

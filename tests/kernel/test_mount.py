@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.model import Mount
+from agent.model import ProcessExec
 from tests.kernel import deeds
 from tests.kernel.conftest import Sensed
 
@@ -214,3 +215,17 @@ def test_flood(sensor: Sensed, tmp_path: Path) -> None:
     events = told(sensor, pid, "mount", "umount")
     assert ["one", "two", "two"] == [event.target for event in events if event.result == 0]
     assert len(events) < 10
+
+
+def test_flood_of_settings(sensor: Sensed, tmp_path: Path) -> None:
+    """What a file system to be is given, over and over, does not evict the start of a program."""
+    before = sensor.source.counters()["sensor.process_exec.failed"]
+    code = (
+        f"fd = libc.syscall({FSOPEN}, b'tmpfs', 0)\n"
+        f"for _ in range(20_000): assert libc.syscall({FSCONFIG}, fd, 1, b'size', b'1m', 0) == 0\n"
+        "os.execv('/bin/true', ['true'])"
+    )
+    pid = deeds.python(PROLOGUE + code, str(tmp_path))
+
+    sensor.until(ProcessExec, lambda event: event.tgid == pid and event.args == ("true",))
+    assert before == sensor.source.counters()["sensor.process_exec.failed"]
