@@ -81,7 +81,7 @@ static __always_inline void fill_asker(struct record_header *header, u64 cookie,
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct record_header *owner = socket_owners.lookup(&cookie);
-	fill_header_by_reads(header, KIND_dns_query, 0, task);
+	fill_header(header, KIND_dns_query, 0, task);
 	if (owner && owner->tgid == header->tgid && is_start_of(owner, header->started_ns))
 		return;
 	header->flags |= FLAG_OWNER_UNSURE;

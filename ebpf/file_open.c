@@ -123,13 +123,12 @@ static __always_inline void append_user_path(struct record_header *header, struc
 }
 
 // `file` is 0 when the slot was empty again: no path then, and no identity.
-static __always_inline void file_open_body(struct task_struct *task, struct file *file, struct open_call *call,
-					   const bool known)
+static __always_inline void file_open_body(struct task_struct *task, struct file *file, struct open_call *call)
 {
 	struct file_open_record *record = reserve_activity(SLOT_file_open, sizeof(*record));
 	if (!record)
 		return;
-	fill_header_from(&record->header, KIND_file_open, __builtin_offsetof(struct file_open_record, data), task, known);
+	fill_header(&record->header, KIND_file_open, __builtin_offsetof(struct file_open_record, data), task);
 	record->header.result = call->result;
 	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
@@ -154,9 +153,7 @@ static __always_inline bool may_be_withheld(struct file *file, struct open_call 
 	return certain && !call->sensitive && is_plain_write(file);
 }
 
-// `known`: as LOAD() has it, of `task`.
-static __always_inline void file_opened(struct task_struct *task, struct file *file, struct open_call *call,
-					const bool known)
+static __always_inline void file_opened(struct task_struct *task, struct file *file, struct open_call *call)
 {
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
 		call->trust |= FLAG_FD_RACED;
@@ -167,11 +164,11 @@ static __always_inline void file_opened(struct task_struct *task, struct file *f
 		count_repeated(SLOT_file_open);
 		return;
 	}
-	if (file && may_be_withheld(file, call) && is_over_budget(task, known)) {
+	if (file && may_be_withheld(file, call) && is_over_budget(task)) {
 		count_throttled(SLOT_file_open);
 		return;
 	}
-	file_open_body(task, file, call, known);
+	file_open_body(task, file, call);
 }
 
 // What the registers say of each call. openat2 keeps its flags in user memory,
@@ -207,7 +204,7 @@ int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 	struct file *file = fd_file(task, call.result, &call.trust);
 	if (call.trust)
 		call.user_path = id == SYS_OPEN || id == SYS_CREAT ? ARGUMENT_0(regs) : ARGUMENT_1(regs);
-	file_opened(task, file, &call, TASK_IS_KNOWN);
+	file_opened(task, file, &call);
 	return 0;
 }
 
@@ -224,7 +221,7 @@ int file_open_uring(struct bpf_raw_tracepoint_args *ctx)
 		call.may_write = wants_to_write(call.flags);
 		call.user_path = uring_first_text(&asked);
 		call.trust = asked.trust | VIA_IO_URING;
-		file_opened((struct task_struct *)asked.task, file, &call, false);
+		file_opened((struct task_struct *)asked.task, file, &call);
 	}
 	forget_uring_call(&asked);
 	return 0;

@@ -37,7 +37,7 @@ static __always_inline void file_rename_body(struct task_struct *task, struct re
 	struct file_rename_record *record = reserve_activity(SLOT_file_rename, sizeof(*record));
 	if (!record)
 		return;
-	fill_header_by_reads(&record->header, KIND_file_rename, __builtin_offsetof(struct file_rename_record, data), task);
+	fill_header(&record->header, KIND_file_rename, __builtin_offsetof(struct file_rename_record, data), task);
 	record->header.flags |= call->trust;
 	record->flags_raw = call->flags;
 	record->reserved = 0;

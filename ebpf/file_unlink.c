@@ -37,7 +37,7 @@ static __always_inline void file_unlink_body(struct task_struct *task, struct un
 	struct file_unlink_record *record = reserve_activity(SLOT_file_unlink, sizeof(*record));
 	if (!record)
 		return;
-	fill_header_by_reads(&record->header, KIND_file_unlink, __builtin_offsetof(struct file_unlink_record, data), task);
+	fill_header(&record->header, KIND_file_unlink, __builtin_offsetof(struct file_unlink_record, data), task);
 	record->header.flags |= call->trust;
 	record->directory = call->directory;
 	record->reserved = 0;

@@ -37,7 +37,7 @@ static __always_inline void net_bind_body(struct bpf_sock_addr *ctx, u16 family,
 	record = reserve_activity(SLOT_net_bind, sizeof(*record));
 	if (!record)
 		return;
-	fill_header_by_reads(&record->header, KIND_net_bind, sizeof(*record), task);
+	fill_header(&record->header, KIND_net_bind, sizeof(*record), task);
 	record->header.flags |= way_of_call(task);
 	record->cookie = socket_cookie(ctx);
 	__builtin_memcpy(record->local_address, address, 16);

@@ -77,7 +77,7 @@ static __always_inline void report(struct bpf_sock_addr *ctx, struct destination
 	bool told = is_told(to, protocol);
 	if (told && is_remembered(to, task))
 		return;
-	fill_header_by_reads(&header, KIND_net_connect, sizeof(*record), task);
+	fill_header(&header, KIND_net_connect, sizeof(*record), task);
 	header.reserved = to->port;
 	socket_owners.update(&to->cookie, &header);
 	if (told)

@@ -178,6 +178,13 @@ BPF_TABLE("lru_hash", u64, struct record_header, socket_owners, 8192);
 // interrupt counts down from 2^64 (gen_cookie_next, include/linux/cookie.h).
 static u64 (*socket_cookie)(void *context) = (void *)BPF_FUNC_get_socket_cookie;
 
+// Under names of our own: for each call by its usual one bcc asks whether the kernel
+// has it, and reads all of /proc/kallsyms for the answer, a third of the compile time.
+static long (*read_user)(void *to, u32 bytes, const void *from) = (void *)BPF_FUNC_probe_read_user;
+static long (*read_user_str)(void *to, u32 bytes, const void *from) = (void *)BPF_FUNC_probe_read_user_str;
+#define bpf_probe_read_user read_user
+#define bpf_probe_read_user_str read_user_str
+
 static __always_inline bool is_own(u32 tgid)
 {
 	return own_tgids.lookup(&tgid) != 0;

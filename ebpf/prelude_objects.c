@@ -14,28 +14,28 @@
 #define current_task() ((struct task_struct *)bpf_get_current_task())
 #endif
 
-static __always_inline struct kernfs_node *cgroup_parent(struct kernfs_node *node, const bool known)
+static __always_inline struct kernfs_node *cgroup_parent(struct kernfs_node *node)
 {
 #if KERNEL_HAS(kernfs_node, __parent)
-	return LOAD(known, node, __parent);
+	return READ(node, __parent);
 #else
-	return LOAD(known, node, parent);
+	return READ(node, parent);
 #endif
 }
 
 // The cgroup that says most: the unified one, or on a host whose containers
 // live in the v1 hierarchies (unified at its root) that of the pids controller.
-static __always_inline struct kernfs_node *cgroup_node(struct task_struct *task, const bool known)
+static __always_inline struct kernfs_node *cgroup_node(struct task_struct *task)
 {
-	struct css_set *set = LOAD(known, task, cgroups);
-	struct cgroup *cgroup = LOAD(known, set, dfl_cgrp);
-	struct kernfs_node *node = LOAD(known, cgroup, kn);
+	struct css_set *set = READ(task, cgroups);
+	struct cgroup *cgroup = READ(set, dfl_cgrp);
+	struct kernfs_node *node = READ(cgroup, kn);
 #if KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id) >= 0
-	if (!cgroup_parent(node, known)) {
-		struct cgroup_subsys_state *state = LOAD(known, set, subsys[KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id)]);
+	if (!cgroup_parent(node)) {
+		struct cgroup_subsys_state *state = READ(set, subsys[KERNEL_VALUE(cgroup_subsys_id, pids_cgrp_id)]);
 		if (state) {
-			cgroup = LOAD(known, state, cgroup);
-			node = LOAD(known, cgroup, kn);
+			cgroup = READ(state, cgroup);
+			node = READ(cgroup, kn);
 		}
 	}
 #endif
@@ -44,11 +44,11 @@ static __always_inline struct kernfs_node *cgroup_node(struct task_struct *task,
 
 // The namespaces of a process are its leader's; the number it has in its own stands
 // behind its pid at a place that the verifier does not follow.
-static __always_inline void fill_namespaces(struct record_header *header, struct task_struct *task, const bool known)
+static __always_inline void fill_namespaces(struct record_header *header, struct task_struct *task)
 {
-	struct task_struct *leader = LOAD(known, task, group_leader);
-	struct nsproxy *namespaces = LOAD(known, task, nsproxy);
-	struct mnt_namespace *mnt_ns = LOAD(known, namespaces, mnt_ns);
+	struct task_struct *leader = READ(task, group_leader);
+	struct nsproxy *namespaces = READ(task, nsproxy);
+	struct mnt_namespace *mnt_ns = READ(namespaces, mnt_ns);
 	struct pid *pid = READ(leader, thread_pid);
 	struct upid upid = {};
 	u32 level = READ(pid, level);
@@ -56,49 +56,36 @@ static __always_inline void fill_namespaces(struct record_header *header, struct
 	struct pid_namespace *pid_ns = upid.ns;
 	header->ns_tgid = upid.nr;
 	header->pid_ns = READ(pid_ns, ns.inum);
-	header->mnt_ns = LOAD(known, mnt_ns, ns.inum);
+	header->mnt_ns = READ(mnt_ns, ns.inum);
 }
 
-static __always_inline void fill_credentials(struct record_header *header, struct task_struct *task, const bool known)
+static __always_inline void fill_credentials(struct record_header *header, struct task_struct *task)
 {
-	const struct cred *cred = LOAD(known, task, cred);
-	header->uid = LOAD(known, cred, uid.val);
-	header->gid = LOAD(known, cred, gid.val);
-	header->euid = LOAD(known, cred, euid.val);
-	header->egid = LOAD(known, cred, egid.val);
+	const struct cred *cred = READ(task, cred);
+	header->uid = READ(cred, uid.val);
+	header->gid = READ(cred, gid.val);
+	header->euid = READ(cred, euid.val);
+	header->egid = READ(cred, egid.val);
 }
 
-static __always_inline void fill_header_from(struct record_header *header, u32 kind, u32 len, struct task_struct *task,
-					     const bool known)
+// Who: `task`, whatever the context the hook runs in.
+static __always_inline void fill_header(struct record_header *header, u32 kind, u32 len, struct task_struct *task)
 {
-	struct task_struct *leader = LOAD(known, task, group_leader);
-	struct kernfs_node *node = cgroup_node(task, known);
+	struct task_struct *leader = READ(task, group_leader);
+	struct kernfs_node *node = cgroup_node(task);
 	header->time_ns = bpf_ktime_get_boot_ns();
-	header->started_ns = LOAD(known, leader, start_boottime);
-	header->cgroup_id = LOAD(known, node, id);
+	header->started_ns = READ(leader, start_boottime);
+	header->cgroup_id = READ(node, id);
 	header->result = 0;
 	header->kind = kind;
 	header->len = len;
 	header->flags = CALL_FLAGS;
 	header->cpu = bpf_get_smp_processor_id();
-	header->tgid = LOAD(known, task, tgid);
-	header->tid = LOAD(known, task, pid);
+	header->tgid = READ(task, tgid);
+	header->tid = READ(task, pid);
 	header->reserved = 0;
-	fill_namespaces(header, task, known);
-	fill_credentials(header, task, known);
-}
-
-// Who: the calling task, from current_task() and from nowhere else: the verifier refuses any other.
-static __always_inline void fill_header(struct record_header *header, u32 kind, u32 len, struct task_struct *task)
-{
-	fill_header_from(header, kind, len, task, TASK_IS_KNOWN);
-}
-
-// Who: `task`, whatever the context the hook runs in.
-static __always_inline void fill_header_by_reads(struct record_header *header, u32 kind, u32 len,
-						 struct task_struct *task)
-{
-	fill_header_from(header, kind, len, task, false);
+	fill_namespaces(header, task);
+	fill_credentials(header, task);
 }
 
 // Append one NUL-terminated name at header.len; `size` is where the section ends.
@@ -175,9 +162,9 @@ static __always_inline void append_path(struct record_header *header, const u32 
 // Append the names of a cgroup up to its hierarchy's root, leaf first.
 static __always_inline void append_cgroup(struct record_header *header, const u32 size, struct task_struct *task)
 {
-	struct kernfs_node *node = cgroup_node(task, false);
+	struct kernfs_node *node = cgroup_node(task);
 	for (int step = 0; step < CGROUP_STEPS; step++) {
-		struct kernfs_node *parent = cgroup_parent(node, false);
+		struct kernfs_node *parent = cgroup_parent(node);
 		if (!parent)
 			return;
 		if (append_name(header, size, READ(node, name)))

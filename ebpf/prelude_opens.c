@@ -176,12 +176,12 @@ static __always_inline bool is_plain_write(struct file *file)
 	return !(READ(file, f_mode) & FMODE_CREATED) && !(READ(inode, i_mode) & 0111);
 }
 
-static __always_inline void note_flood(struct task_struct *task, u64 cgroup, const bool known)
+static __always_inline void note_flood(struct task_struct *task, u64 cgroup)
 {
 	struct throttled_record *flood = floods.lookup(&cgroup);
 	if (!flood) {
 		struct throttled_record begun = {};
-		fill_header_from(&begun.header, 0, sizeof(begun), task, known);
+		fill_header(&begun.header, 0, sizeof(begun), task);
 		floods.insert(&cgroup, &begun); // of two at the same moment one is first
 		flood = floods.lookup(&cgroup);
 	}
@@ -190,10 +190,10 @@ static __always_inline void note_flood(struct task_struct *task, u64 cgroup, con
 }
 
 // Two processors may spend the last of it at the same moment: a few more are told.
-static __always_inline bool is_over_budget(struct task_struct *task, const bool known)
+static __always_inline bool is_over_budget(struct task_struct *task)
 {
-	struct kernfs_node *node = cgroup_node(task, known);
-	u64 cgroup = LOAD(known, node, id);
+	struct kernfs_node *node = cgroup_node(task);
+	u64 cgroup = READ(node, id);
 	u64 now = bpf_ktime_get_boot_ns();
 	struct write_budget begun = { .second_ns = now, .spent = 1 };
 	struct write_budget *budget = write_budgets.lookup(&cgroup);
@@ -205,6 +205,6 @@ static __always_inline bool is_over_budget(struct task_struct *task, const bool 
 		__sync_fetch_and_add(&budget->spent, 1);
 		return false;
 	}
-	note_flood(task, cgroup, known);
+	note_flood(task, cgroup);
 	return true;
 }

@@ -28,7 +28,7 @@ static __always_inline void process_fork_body(struct task_struct *task, struct t
 	struct task_struct *parent = READ(child, real_parent);
 	struct task_struct *leader = READ(parent, group_leader);
 	struct record_header in_child;
-	fill_namespaces(&in_child, child, false);
+	fill_namespaces(&in_child, child);
 	fill_header(&record->header, KIND_process_fork, sizeof(*record), task);
 	record->child_started_ns = READ(child, start_boottime);
 	record->parent_started_ns = READ(leader, start_boottime);

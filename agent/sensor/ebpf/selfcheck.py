@@ -3,9 +3,9 @@
 bcc rewrites C before it compiles, and its 0.26 is known to lay out gapped
 structs otherwise than the kernel.  For every kernel struct that the probes name,
 and every field of it that they mention, a function that is compiled with the
-probes but never loaded reads it in both ways: by address, as READ() does, and
-where it is a number or a pointer also by `->`, which bcc rewrites.  The offsets
-in its instructions are compared with BTF's.
+probes but never loaded reads it by address, as READ() does, and where LOAD() reads
+it also by `->`, which bcc rewrites.  The offsets in its instructions are compared
+with BTF's.
 
 Runs in the loader child: standard library only, compatible with Python 3.9.
 Blind to: a field whose name is made by macro, bit-fields.
@@ -21,6 +21,7 @@ from agent.sensor.ebpf import kernel_tree
 from agent.sensor.ebpf.btf import KernelTypes
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_LOADED = re.compile(r"\bLOAD\(\w+, \w+, (\w+)")  # LOAD(known, pointer, field)
 _INSTRUCTION = struct.Struct("<BBhi")  # struct bpf_insn: opcode, registers, offset, immediate
 _ADD_IMMEDIATE = 0x07  # BPF_ALU64 | BPF_ADD | BPF_K
 _MOVE_REGISTER = 0xBF  # BPF_ALU64 | BPF_MOV | BPF_X
@@ -32,10 +33,10 @@ _THIRD_ARGUMENT = 3
 
 def checked(types: KernelTypes, text: str) -> list[tuple[str, list[tuple[str, int, bool]]]]:
     """Return (struct, [(field, offset, scalar)]) for what `text` mentions."""
-    words = set(_WORD.findall(text))
+    words, loaded = set(_WORD.findall(text)), set(_LOADED.findall(text))
     pairs = []
     for name in kernel_tree.structs_named(text, types):
-        scalars = types.scalar_fields(name)
+        scalars = loaded.intersection(types.scalar_fields(name))
         fields = [(field, offset, field in scalars) for field, offset in types.fields(name) if field in words]
         if fields:
             pairs.append((name, fields))

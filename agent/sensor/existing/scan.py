@@ -9,6 +9,7 @@ and logged: what it told by then is kept.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -34,6 +35,8 @@ LATE = (
 )
 """Two ways to run the child: one that imports at once, 38 MB, and one that waits with 9 MB until it is asked."""
 
+_WAITING_NICE = 10  # the compilers of the probes go first: both have their processor to themselves, or nearly
+
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +59,7 @@ class Scan:
             )
         except OSError as error:
             self._break_off(f"could not be started: {error}")
+        self._set_nice(_WAITING_NICE)
 
     @property
     def tgid(self) -> int | None:
@@ -67,11 +71,18 @@ class Scan:
         if self._child is None or self._child.stdin is None:
             return
         self._deadline_s = time.monotonic() + WAIT_S
+        self._set_nice(0)
         try:
             with self._child.stdin as request:
                 request.write(json.dumps({"kinds": sorted(kinds), "own_tgids": sorted(own_tgids)}).encode())
         except OSError as error:
             self._break_off(f"ended before it was asked: {error}")
+
+    def _set_nice(self, nice: int) -> None:
+        """Set how the child gives way to others; without CAP_SYS_NICE it cannot be hurried again."""
+        if self._child is not None:
+            with contextlib.suppress(OSError):  # that, or it has ended
+                os.setpriority(os.PRIO_PROCESS, self._child.pid, nice)
 
     def is_over(self, timeout_s: float) -> bool:
         """Wait for the child to have told everything, `timeout_s` at most; tell whether it has, or was given up."""
