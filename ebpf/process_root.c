@@ -19,7 +19,7 @@
 // whose root was the old one; the agent itself.
 
 #define ROOT_TEXT_BYTES 256
-#define ROOT_OPERATION 0xc0000 // beside the others' in struct access; plus the call
+#define ROOT_OPERATION 0xd0000 // beside the others' in struct access; plus the call
 
 #define CALL_CHROOT 0
 #define CALL_PIVOT_ROOT 1

@@ -6,6 +6,7 @@ declaration and its trigger.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,18 @@ def test_finding_is_where_its_name_says(stem: str) -> None:
     tactic, what = (tactic, what) if what else module.FINDING.name.split(":", 1)
 
     assert stem.replace("_", "") == "".join(letter for letter in f"{tactic}{what}".lower() if letter.isalnum())
+
+
+def test_no_two_probes_take_one_operation_for_their_own() -> None:
+    """What is told once a second is known by its number: under another's, one deed would hide the other."""
+    numbers = {
+        path.stem: int(number, 16)
+        for path in (ROOT / "ebpf").glob("*.c")
+        for number in re.findall(
+            r"^#define \w+_OPERATION (0x[0-9a-f]+)", path.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    ranges = {stem: number >> 16 for stem, number in numbers.items()}
+
+    assert len(ranges) > 10
+    assert len(set(ranges.values())) == len(ranges), ranges
