@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from agent import probes
 from agent.counters import Counters
 from agent.decode import Decoder
+from agent.model import Canary
 from agent.model import Event
 from agent.model import ProbeStatus
 from agent.sensor.ebpf.source import EbpfSource
@@ -40,6 +42,12 @@ class Sensed:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._take(left)
+
+    def catch_up(self) -> None:
+        """Read what has happened so far: all that was told before a canary has come when it has."""
+        token = secrets.randbits(64)
+        assert self.source.let_go(token)
+        self.until(Canary, lambda event: (event.token, event.ring) == (token, "activity"))
 
     def until(self, kind: type[E], wanted: Callable[[E], bool], timeout_s: float = WAIT_S) -> E:
         """Return the first event of `kind` that is `wanted`; fail after `timeout_s`."""
@@ -84,5 +92,5 @@ def _open_sensor() -> Iterator[Sensed]:
 @pytest.fixture
 def sensor(_open_sensor: Sensed) -> Sensed:
     """The sensor, caught up: what happened before the test has been read."""
-    _open_sensor.collect(0.3)
+    _open_sensor.catch_up()
     return _open_sensor
