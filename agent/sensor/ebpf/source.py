@@ -17,6 +17,7 @@ import select
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field
 from itertools import chain
@@ -48,6 +49,7 @@ POLL_RECORDS = 1024  # given out at once: some 70 ms of work for the stages behi
 ROUND_RECORDS = 4096
 ACTIVITY_PERIOD_S = 0.1  # how stale activity may get: the finding budget is 250 ms
 HELD_PERIOD_S = 0.005
+DETACHING_THREADS = 16  # each detachment waits for a grace period of RCU, some 40 ms: they wait side by side
 BUSY_PAUSE_S = 0.003  # between rounds when there is much: each round costs the host two switches of task
 SWITCHED_OFF = "switched off in [sensor] disabled_kinds"
 _LOSSES = ("submitted", "repeated", "failed", "truncated", "read_error", "throttled")
@@ -205,9 +207,10 @@ class EbpfSource:
         if not self._maps:
             return
         maps = set(self._maps.values())
-        for fd in [fd for fd in self._fds if fd not in maps]:
-            os.close(fd)
-            self._fds.remove(fd)
+        hooks = [fd for fd in self._fds if fd not in maps]
+        with ThreadPoolExecutor(DETACHING_THREADS) as threads:
+            list(threads.map(os.close, hooks))
+        self._fds = [fd for fd in self._fds if fd in maps]
         if self._thread.ident is not None:
             self._read_to_the_end()
         self._totals = self.counters()
