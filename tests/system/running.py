@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -134,8 +135,9 @@ def programs_of(pid: int) -> set[int]:
     """Return the ids of the BPF programs that a process holds, directly or by a link."""
     found = set()
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
-        text = Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii")
-        found |= {int(one) for one in re.findall(r"^prog_id:\t(\d+)$", text, re.MULTILINE)}
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            text = Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii")
+            found |= {int(one) for one in re.findall(r"^prog_id:\t(\d+)$", text, re.MULTILINE)}
     return found
 
 
