@@ -33,7 +33,7 @@ def links_to_cgroups(pid: int) -> dict[int, int]:
     """Return the links to cgroups that a process holds: enum bpf_attach_type, by link id; a detached one has none."""
     found = {}
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        said = dict(re.findall(r"^(\w+):\s*(\d+)$", entry.read_text(encoding="ascii"), re.MULTILINE))
+        said = dict(re.findall(r"^(\w+):\s*(\d+)$", _said(entry), re.MULTILINE))
         if said.get("cgroup_id", "0") != "0" and "link_id" in said:
             found[int(said["link_id"])] = int(said["attach_type"])
     return found
@@ -42,13 +42,21 @@ def links_to_cgroups(pid: int) -> dict[int, int]:
 def map_of(pid: int, name: str) -> int:
     """Return a descriptor of the map of this name that a process holds; the caller closes it."""
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        said = re.search(r"^map_id:\s*(\d+)$", entry.read_text(encoding="ascii"), re.MULTILINE)
+        said = re.search(r"^map_id:\s*(\d+)$", _said(entry), re.MULTILINE)
         if said:
             fd = _bpf(_MAP_FD_BY_ID, struct.pack("=III", int(said[1]), 0, 0))
             if _name(fd) == name[:15]:  # BPF_OBJ_NAME_LEN is 16, its NUL included
                 return fd
             os.close(fd)
     raise LookupError(name)
+
+
+def _said(entry: Path) -> str:
+    """Return what a descriptor says of itself; nothing when it was closed meanwhile."""
+    try:
+        return entry.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
 
 
 def put(map_fd: int, key: int, value: bytes) -> None:
