@@ -74,6 +74,8 @@ class Classifier:
             container=surroundings.container,
             writer=surroundings.writer,
             outbound_cookies=surroundings.outbound_cookies,
+            target=surroundings.target,
+            mapping=surroundings.mapping,
             intel=self._intel,
             benign=self._benign,
             sensitivity=self._sensitivity,
@@ -93,7 +95,7 @@ def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: E
     )
     return Finding(
         type=finding.name,
-        severity=finding.severity.value,
+        severity=(evidence.severity or finding.severity).value,
         title=title,
         at_ns=event.at_ns,
         event_kind=kind_of(type(event)),

@@ -56,6 +56,23 @@ _CONTEXT_MEMBERS = {
     "commandLineExample": "command_line_example",
     "threatFilePath": "threat_file_path",
     "filePath": "file_path",
+    "socketPath": "socket_path",
+    "runcBinaryPath": "runc_binary_path",
+    "releaseAgentPath": "release_agent_path",
+    "mountSource": "mount_source",
+    "mountTarget": "mount_target",
+    "fileSystemType": "file_system_type",
+    "moduleName": "module_name",
+    "moduleFilePath": "module_file_path",
+    "moduleSha256": "module_sha256",
+    "shellHistoryFilePath": "shell_history_file_path",
+    "serviceName": "service_name",
+    "fileOperation": "file_operation",
+}
+_CONTEXT_LISTS = {
+    "flags": "flags",
+    "memoryRegions": "memory_regions",
+    "relatedFilePaths": "related_file_paths",
 }
 
 
@@ -161,9 +178,8 @@ def _context(evidence: finding_pb2.Evidence) -> dict[str, Any]:
         result["modifiedAt"] = _epoch(evidence.modified_at_ns)
     if evidence.HasField("target_process"):
         result["targetProcess"] = process(evidence.target_process)
-    if evidence.flags:
-        result["flags"] = list(evidence.flags)
-    return result
+    lists = ((member, list(getattr(evidence, field))) for member, field in _CONTEXT_LISTS.items())
+    return result | {member: values for member, values in lists if values}
 
 
 def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
@@ -174,11 +190,16 @@ def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
         "reason": latest.evidence.reason,
         "attack": latest.attack,
     }
+    if latest.evidence.HasField("result"):
+        result["result"] = latest.evidence.result
+    result["signals"] = [
+        {"name": one.name, "reason": one.reason, "at": iso(one.at_ns)} for one in latest.evidence.signals
+    ]
     if latest.evidence.threats:
         result["threatListName"] = latest.evidence.threats[0].list_name
     if latest.HasField("sha256_missing"):
         result["executableSha256Missing"] = latest.sha256_missing
-    return {name: value for name, value in result.items() if value}
+    return {name: value for name, value in result.items() if value not in (None, "", [])}
 
 
 def _threat(threat: finding_pb2.Threat) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
 from agent.enrich.sockets import OutboundSockets
 from agent.enrich.writers import Writers
+from agent.model import Aimed
 from agent.model import Event
 from agent.model import FdDup
 from agent.model import FileOpen
@@ -69,6 +70,7 @@ class Enricher:
             container=None if actor is None else self._processes.container(actor),
             writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
             outbound_cookies=self._sockets.among(_cookies(event)),
+            target=self._processes.find(event.target) if isinstance(event, Aimed) else None,
             mapping=self._protected(event, actor),
         )
 

@@ -34,6 +34,12 @@ class Example(Generic[E_co]):
     """Fields of the evidence, where they are what the example is about."""
 
 
+ASKS_COMPANY = frozenset({Sensitivity.LOW, Sensitivity.BALANCED})
+"""Weak by itself: fires alone at `high` only.  The 14 types of which AWS says so, but those below."""
+LOW_ASKS = frozenset({Sensitivity.LOW})
+"""Strong by itself: asks company at `low` only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FindingType(Generic[E]):
     """A finding type.  What it makes of one event is an `agent.model.Finding`."""
@@ -41,6 +47,13 @@ class FindingType(Generic[E]):
     name: str
     """GuardDuty's own, such as `Execution:Runtime/NewBinaryExecuted`."""
     severity: Severity
+    """Of an occurrence whose evidence gives none."""
+    severity_rule: str | None = None
+    """How the evidence's own is worked out, in a sentence, where it is variable."""
+    company: frozenset[Sensitivity] = frozenset()
+    """The sensitivities at which it fires only when something else is odd too: none, `ASKS_COMPANY`, `LOW_ASKS`."""
+    same_fact: frozenset[str] = frozenset()
+    """Oddities that say no more than the finding does, and so are no company."""
     attack: str
     """MITRE ATT&CK technique, such as T1620."""
     title: str

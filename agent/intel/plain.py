@@ -1,4 +1,4 @@
-"""Plain text lists: one domain a line, `#` begins a comment, the head says what the list is.
+"""Plain text lists: a domain, address, network or SHA-256 a line, `#` begins a comment, the head says what it is.
 
     # name: Vedette mining pools
     # category: cryptocurrency
@@ -11,6 +11,7 @@ indicator that silently does not match is worse than a list that does not load.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
@@ -24,6 +25,7 @@ _HEAD = re.compile(r"#\s*(?P<key>[a-z]+):\s*(?P<value>\S.*)")
 # A label of RFC 1035 2.3.1, with the underscore and the leading digit that are in use; at least two of them,
 # as an entry such as `com` would match half of the Internet.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
 
 
@@ -44,14 +46,17 @@ def parse(text: str, where: str) -> ThreatList:
     for key in HEAD_KEYS:
         if key not in head:
             raise ConfigError(f"{where}: the head has no line `# {key}: …`")
-    domains: dict[str, int] = {}
-    for number, domain in _domains(text, where):
-        if domain in domains:
-            raise ConfigError(f"{where}:{number}: {domain} is already on line {domains[domain]}")
-        domains[domain] = number
-    if not domains:
+    lines: dict[str, int] = {}
+    kinds: dict[str, list[str]] = {"domains": [], "networks": [], "hashes": []}
+    for number, kind, entry in _entries(text, where):
+        if entry in lines:
+            raise ConfigError(f"{where}:{number}: {entry} is already on line {lines[entry]}")
+        lines[entry] = number
+        kinds[kind].append(entry)
+    if not lines:
         raise ConfigError(f"{where}: has no entries")
-    return ThreatList(name=head["name"], category=head["category"], domains=tuple(domains))
+    found = {kind: tuple(entries) for kind, entries in kinds.items()}
+    return ThreatList(name=head["name"], category=head["category"], **found)
 
 
 def _head(text: str) -> dict[str, str]:
@@ -66,12 +71,26 @@ def _head(text: str) -> dict[str, str]:
     return head
 
 
-def _domains(text: str, where: str) -> Iterator[tuple[int, str]]:
-    """Yield each entry with the number of its line."""
+def _entries(text: str, where: str) -> Iterator[tuple[int, str, str]]:
+    """Yield each entry with the number of its line and its kind."""
     for number, line in enumerate(text.split("\n"), start=1):
         entry = line.partition("#")[0].strip().lower().removesuffix(".")
         if not entry:
             continue
-        if len(entry) > DOMAIN_BYTES_MAX or _DOMAIN.fullmatch(entry) is None:
-            raise ConfigError(f"{where}:{number}: {entry[:80]!r} is not a domain of two labels or more")
-        yield number, entry
+        kind, canonical = _kind(entry)
+        if kind is None:
+            raise ConfigError(
+                f"{where}:{number}: {entry[:80]!r} is no domain of two labels or more, address, network or SHA-256"
+            )
+        yield number, kind, canonical
+
+
+def _kind(entry: str) -> tuple[str | None, str]:
+    """Return what an entry is, and how it is written."""
+    if _SHA256.fullmatch(entry):
+        return "hashes", entry
+    try:
+        return "networks", str(ipaddress.ip_network(entry, strict=False))
+    except ValueError:
+        good = len(entry) <= DOMAIN_BYTES_MAX and _DOMAIN.fullmatch(entry) is not None
+        return ("domains" if good else None), entry

@@ -254,6 +254,8 @@ def test_additional_info_is_json_in_a_string() -> None:
         "reason": "because",
         "attack": "T1496",
         "threatListName": "pools",
+        "result": -1,
+        "signals": [{"name": "program_in_shared_directory", "reason": "ran in /tmp", "at": "2026-09-01T00:00:00.000Z"}],
         "executableSha256Missing": "never with sha256, but both here",
     }
 

@@ -28,6 +28,7 @@ from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessKey
+from agent.model import Signal
 from agent.model import Surroundings
 from agent.model import Threat
 from agent.model import facts
@@ -295,7 +296,12 @@ def _threat(threat: finding_pb2.Threat) -> tuple[str, str, list[str]]:
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [(Evidence, finding_pb2.Evidence), (Container, finding_pb2.Container), (Threat, finding_pb2.Threat)],
+    [
+        (Evidence, finding_pb2.Evidence),
+        (Container, finding_pb2.Container),
+        (Threat, finding_pb2.Threat),
+        (Signal, finding_pb2.Signal),
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_model_and_message_have_the_same_fields(model: type[msgspec.Struct], message: Any) -> None:

@@ -27,6 +27,16 @@ def test_entries_are_read_as_they_are_matched():
     )
 
 
+def test_each_entry_is_what_it_looks_like():
+    """Domains, addresses, networks and hashes may stand in one list; networks as they are counted."""
+    text = HEAD + "a.org\n192.0.2.1\n198.51.100.7/24\n2001:DB8::/32\n" + "AB" * 32
+
+    threat_list = plain.parse(text, "list")
+
+    assert ("192.0.2.1/32", "198.51.100.0/24", "2001:db8::/32") == threat_list.networks
+    assert (("a.org",), ("ab" * 32,)) == (threat_list.domains, threat_list.hashes)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -41,13 +51,13 @@ def test_entries_are_read_as_they_are_matched():
             id="a head that says nothing",
         ),
         pytest.param("a.org\n" + HEAD, "list: the head has no line `# name: …`", id="a head below the entries"),
-        pytest.param(HEAD + "a.org\ncom\n", "list:6: 'com' is not a domain of two labels or more", id="one label"),
-        pytest.param(HEAD + "*.a.org", "list:5: '*.a.org' is not a domain", id="a wildcard"),
-        pytest.param(HEAD + "http://a.org/", "list:5: 'http://a.org/' is not a domain", id="an address of a page"),
-        pytest.param(HEAD + "a..org", "list:5: 'a..org' is not a domain", id="an empty label"),
-        pytest.param(HEAD + "-a.org", "list:5: '-a.org' is not a domain", id="a hyphen first"),
-        pytest.param(HEAD + "bücher.org", "list:5: 'bücher.org' is not a domain", id="not as it is asked for"),
-        pytest.param(HEAD + "a.org b.org", "list:5: 'a.org b.org' is not a domain", id="two on a line"),
+        pytest.param(HEAD + "a.org\ncom\n", "list:6: 'com' is no domain of two labels or more", id="one label"),
+        pytest.param(HEAD + "*.a.org", "list:5: '*.a.org' is no domain", id="a wildcard"),
+        pytest.param(HEAD + "http://a.org/", "list:5: 'http://a.org/' is no domain", id="an address of a page"),
+        pytest.param(HEAD + "a..org", "list:5: 'a..org' is no domain", id="an empty label"),
+        pytest.param(HEAD + "-a.org", "list:5: '-a.org' is no domain", id="a hyphen first"),
+        pytest.param(HEAD + "bücher.org", "list:5: 'bücher.org' is no domain", id="not as it is asked for"),
+        pytest.param(HEAD + "a.org b.org", "list:5: 'a.org b.org' is no domain", id="two on a line"),
         pytest.param(HEAD + "a" * 64 + ".org", "list:5: 'aaaa", id="a label too long"),
         pytest.param(HEAD + "a." * 126 + "aa", "list:5: 'a.a.", id="a name too long"),
         pytest.param(HEAD + "a.org\n\nA.org.", "list:7: a.org is already on line 5", id="twice"),

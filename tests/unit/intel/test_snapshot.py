@@ -91,3 +91,38 @@ def test_no_name_that_is_glued_to_an_entry_is_covered(labels, glued):
 def test_any_text_is_answered(name, category):
     """What a packet may hold never raises."""
     assert intel.bundled().domain(name, category) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "entry"),
+    [
+        pytest.param("192.0.2.8", None, id="next to an address"),
+        pytest.param("198.51.101.1", None, id="next to a network"),
+        pytest.param("not an address", None, id="no address"),
+        pytest.param("192.0.2.7", "192.0.2.7/32", id="an address"),
+        pytest.param("198.51.100.200", "198.51.100.0/24", id="in a network"),
+        pytest.param("198.51.100.1", "198.51.100.1/32", id="the narrowest"),
+        pytest.param("::ffff:192.0.2.7", "192.0.2.7/32", id="mapped into IPv6"),
+        pytest.param("2001:db8:1::1", "2001:db8::/32", id="IPv6"),
+    ],
+)
+def test_an_address_is_matched_by_the_narrowest_network(address, entry):
+    """An address is its own network; how it is written makes no difference."""
+    networks = ("192.0.2.7/32", "198.51.100.0/24", "198.51.100.1/32", "2001:db8::/32")
+    snapshot = Snapshot([ThreatList(name="mine", category="c2", networks=networks)])
+
+    found = snapshot.address(address, "c2")
+
+    assert entry == (found.entry if found else None)
+    assert snapshot.address(address, "phishing") is None
+
+
+def test_a_hash_is_matched_in_any_case():
+    """Tools print hashes either way."""
+    snapshot = Snapshot([ThreatList(name="mine", category="malware", hashes=("ab" * 32,))])
+
+    found = snapshot.sha256("AB" * 32, "malware")
+
+    assert found is not None
+    assert ("mine", "ab" * 32) == (found.list_name, found.sha256)
+    assert snapshot.sha256("cd" * 32, "malware") is None

@@ -1,0 +1,196 @@
+"""What we make of it: the surroundings of an event, findings and their evidence, and whom a finding may ask."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from agent.model.events import Event
+from agent.model.events import Socket
+from agent.model.subjects import Container
+from agent.model.subjects import Host
+from agent.model.subjects import Process
+
+
+class Severity(Enum):
+    """GuardDuty's bands; the value is the number that its sample findings use."""
+
+    LOW = 2.0
+    MEDIUM = 5.0
+    HIGH = 8.0
+
+
+class Sensitivity(Enum):
+    """How much company a finding needs before it fires."""
+
+    LOW = "low"
+    BALANCED = "balanced"
+    HIGH = "high"
+
+
+class Threat(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry of a threat list that matched."""
+
+    list_name: str
+    entry: str
+    names: tuple[str, ...] = ()
+    sha256: str | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """Something else that was odd near a finding: in the lineage of its process, or in its container."""
+
+    name: str
+    """Of the oddity (agent/findings/_oddities.py), or the type of another finding."""
+    reason: str
+    at_ns: int
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a finding fired.
+
+    `reason` is the sentence an analyst reads first. The other fields are those of
+    GuardDuty's RuntimeContext (botocore model `guardduty`), with the same names in
+    snake case, and what fills `service.action` and `service.evidence`.
+    """
+
+    reason: str
+    modifying_process: Process | None = None
+    modified_at_ns: int | None = None
+    script_path: str | None = None
+    library_path: str | None = None
+    ld_preload_value: str | None = None
+    address_family: str | None = None
+    iana_protocol_number: int | None = None
+    target_process: Process | None = None
+    tool_name: str | None = None
+    tool_category: str | None = None
+    command_line_example: str | None = None
+    threat_file_path: str | None = None
+    file_path: str | None = None
+    flags: tuple[str, ...] = ()
+    domain: str | None = None
+    """Asked for: becomes a DNS_REQUEST action."""
+    socket: Socket | None = None
+    """Becomes a NETWORK_CONNECTION action."""
+    threats: tuple[Threat, ...] = ()
+    socket_path: str | None = None
+    runc_binary_path: str | None = None
+    release_agent_path: str | None = None
+    mount_source: str | None = None
+    mount_target: str | None = None
+    file_system_type: str | None = None
+    module_name: str | None = None
+    module_file_path: str | None = None
+    module_sha256: str | None = None
+    shell_history_file_path: str | None = None
+    memory_regions: tuple[str, ...] = ()
+    service_name: str | None = None
+    file_operation: str | None = None
+    """`Write`, `Delete`, `Rename`, `Link` or `Symlink`."""
+    related_file_paths: tuple[str, ...] = ()
+    """At most 25."""
+    result: int | None = None
+    """Of the system call, where the attempt is what counts: below 0 it failed, and is the negative errno."""
+    severity: Severity | None = None
+    """Instead of that of the type, for types whose severity is variable."""
+    signals: tuple[Signal, ...] = ()
+    """The company in which it fired."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One occurrence of a finding type on this host."""
+
+    type: str
+    severity: float
+    title: str
+    at_ns: int
+    event_kind: str
+    event_time_ns: int
+    """With the kind and the actor, names the event in the store."""
+    process: Process
+    sha256: str | None
+    """Of the executable; None with `sha256_missing` saying why."""
+    sha256_missing: str | None = None
+    lineage: tuple[Process, ...]
+    """Ancestors, parent first."""
+    container: Container | None
+    evidence: Evidence
+    attack: str
+    """MITRE ATT&CK technique, such as T1620."""
+
+
+class Writer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who last opened a file for writing, while we watched."""
+
+    process: Process
+    at_ns: int
+    path: str
+
+
+class Mapping(msgspec.Struct, frozen=True, kw_only=True):
+    """What lay at an address of a process when /proc/PID/maps was read: late, after the event."""
+
+    kind: str
+    """`file` (a memfd, too), `anonymous`, or `kernel`: what it names in brackets, `[vdso]` and the like."""
+    path: str | None
+    """Of the file, in the mount namespace of the process, or the kernel's name with its brackets; None: anonymous."""
+    start_address: int
+    end_address: int
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What enrichment knows about an event at the moment it is looked at."""
+
+    host: Host
+    actor: Process | None
+    """None when the process was gone and never seen."""
+    lineage: tuple[Process, ...] = ()
+    """Ancestors, parent first."""
+    container: Container | None = None
+    writer: Writer | None = None
+    """Of the file that the event is about."""
+    outbound_cookies: frozenset[int] = frozenset()
+    """Those sockets of the event that we saw connecting out of this host."""
+    target: Process | None = None
+    """Whom the event is aimed at."""
+    mapping: Mapping | None = None
+    """What was made executable, where the kernel's record does not name it; None when it was gone already."""
+
+
+class Intelligence(Protocol):
+    """One immutable snapshot of the threat lists."""
+
+    def domain(self, name: str, category: str) -> Threat | None:
+        """Return the entry that covers `name` (lower case, no trailing dot), matched by label suffix."""
+
+    def address(self, address: str, category: str) -> Threat | None:
+        """Return the entry, an address or a network, that covers an address; one mapped into IPv6 is IPv4."""
+
+    def sha256(self, digest: str, category: str) -> Threat | None:
+        """Return the entry for a file's SHA-256 (lower-case hexadecimal)."""
+
+
+class Benign(Protocol):
+    """Known good company, read from data."""
+
+    def excuse(self, finding: str, event: Event, context: Context) -> str | None:
+        """Return the reason why `finding` stays silent here at balanced, or None."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What `match` may look at beside the event: its surroundings, and the policy in force."""
+
+    host: Host
+    actor: Process
+    lineage: tuple[Process, ...] = ()
+    container: Container | None = None
+    writer: Writer | None = None
+    outbound_cookies: frozenset[int] = frozenset()
+    target: Process | None = None
+    mapping: Mapping | None = None
+    intel: Intelligence
+    benign: Benign
+    sensitivity: Sensitivity = Sensitivity.BALANCED

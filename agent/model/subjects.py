@@ -1,0 +1,99 @@
+"""Who and where: programs, processes, containers, hosts; and the probes that watch them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.model.events import FileId
+from agent.model.events import ProcessKey
+from agent.model.events import Stdio
+
+
+class Executable(msgspec.Struct, frozen=True, kw_only=True):
+    """A program as a process runs it."""
+
+    path: str
+    file: FileId | None = None
+    """None when it could no longer be looked at."""
+    size_bytes: int | None = None
+    changed_at_ns: int | None = None
+    memfd: bool = False
+    unlinked: bool = False
+    upper: bool | None = None
+    script_path: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """A process as far as we know it; replaced whole when something changes."""
+
+    key: ProcessKey
+    uuid: str
+    """Stable: the same process gets the same one after the agent restarts."""
+    parent: ProcessKey | None
+    parent_uuid: str | None = None
+    exe: Executable | None = None
+    """None for a kernel thread, or when it was gone before it could be read."""
+    replaced: Executable | None = None
+    """The program this same process ran before its last exec."""
+    name: str | None = None
+    """Basename of the executable, else comm."""
+    args: tuple[str, ...] = ()
+    cwd: str | None = None
+    started_at_ns: int
+    exec_at_ns: int | None = None
+    exited_at_ns: int | None = None
+    ns_tgid: int | None = None
+    uid: int | None = None
+    euid: int | None = None
+    gid: int | None = None
+    egid: int | None = None
+    user: str | None = None
+    mnt_ns: int | None = None
+    pid_ns: int | None = None
+    cgroup_id: int | None = None
+    cgroup_path: str | None = None
+    container_id: str | None = None
+    ld_preload: str | None = None
+    ld_library_path: str | None = None
+    stdio: tuple[Stdio, ...] = ()
+    """At its last exec."""
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """A container, as its cgroup path and namespaces tell."""
+
+    id: str
+    runtime: str | None
+    """`docker`, `containerd`, `cri-o`, `podman`, `ecs`, `runc`, `crun`; None when the path does not tell."""
+    pod_uid: str | None = None
+    task_id: str | None = None
+    """ECS task."""
+    started_at_ns: int | None
+    """Start of its first process that we know of."""
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine the agent runs on."""
+
+    id: str
+    """What the collector knows this host by: instance id where there is one, else the machine id."""
+    name: str
+    boot_id: str
+    kernel: str
+    architecture: str
+    mnt_ns: int | None
+    """Namespaces of process 1: what is not in them may be a container."""
+    pid_ns: int | None
+
+
+class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one probe when the source was opened."""
+
+    name: str
+    attached: bool
+    lane: str | None = None
+    """The first lane of the probe that loaded."""
+    reason: str | None = None
+    """Why it is not attached, in one line."""
+    blind_findings: tuple[str, ...] = ()
+    """The finding types that cannot fire without it, or only in part; none while it is attached."""
