@@ -23,7 +23,6 @@ from typing import Any
 
 from collector.aggregate import Aggregate
 from collector.aggregate import Origin
-from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
@@ -137,7 +136,7 @@ def action(evidence: finding_pb2.Evidence) -> dict[str, Any] | None:
             request["protocol"] = _PROTOCOLS[number]
         return {"actionType": "DNS_REQUEST", "dnsRequestAction": request}
     if evidence.HasField("socket"):
-        return {"actionType": "NETWORK_CONNECTION", "networkConnectionAction": _connection(evidence.socket)}
+        return {"actionType": "NETWORK_CONNECTION", "networkConnectionAction": _connection(evidence)}
     return None
 
 
@@ -207,8 +206,9 @@ def _threat(threat: finding_pb2.Threat) -> dict[str, Any]:
     return result | _given(threat, {"threatFileSha256": "sha256"})
 
 
-def _connection(socket: event_pb2.Socket) -> dict[str, Any]:
-    result: dict[str, Any] = {"connectionDirection": "OUTBOUND", "blocked": False}
+def _connection(evidence: finding_pb2.Evidence) -> dict[str, Any]:
+    socket = evidence.socket
+    result: dict[str, Any] = {"connectionDirection": evidence.connection_direction or "OUTBOUND", "blocked": False}
     if socket.protocol in _PROTOCOLS:
         result["protocol"] = _PROTOCOLS[socket.protocol]
     for side, address in (("local", socket.local_address), ("remote", socket.remote_address)):

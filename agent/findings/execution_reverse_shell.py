@@ -54,7 +54,8 @@ def match(event: ProcessExec | FdDup, context: Context) -> Evidence | None:
     return Evidence(
         reason=f"an outbound connection to {wire.remote_address} port {wire.remote_port} serves as terminal",
         socket=wire,
-        address_family="AF_INET6" if ":" in wire.local_address else "AF_INET",
+        connection_direction="OUTBOUND",
+        address_family="AF_INET6" if ":" in str(wire.remote_address) else "AF_INET",
         iana_protocol_number=wire.protocol,
     )
 

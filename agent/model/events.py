@@ -43,8 +43,9 @@ class Socket(msgspec.Struct, frozen=True, kw_only=True):
 
     protocol: int
     """IANA number: 6 TCP, 17 UDP."""
-    local_address: str
-    local_port: int
+    local_address: str | None
+    """None when the kernel has yet to choose it, as at connect; so the port."""
+    local_port: int | None
     remote_address: str | None
     """None while not connected."""
     remote_port: int | None

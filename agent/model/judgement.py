@@ -75,6 +75,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Asked for: becomes a DNS_REQUEST action."""
     socket: Socket | None = None
     """Becomes a NETWORK_CONNECTION action."""
+    connection_direction: str | None = None
+    """`INBOUND` when the socket was accepted, else `OUTBOUND`; None without a socket."""
     threats: tuple[Threat, ...] = ()
     socket_path: str | None = None
     runc_binary_path: str | None = None

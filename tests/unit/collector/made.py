@@ -87,6 +87,7 @@ def full_evidence() -> finding_pb2.Evidence:
             remote_port=4444,
             cookie=9,
         ),
+        connection_direction="OUTBOUND",
         socket_path="/run/docker.sock",
         runc_binary_path="/usr/sbin/runc",
         release_agent_path="/sys/fs/cgroup/rdma/release_agent",
