@@ -10,6 +10,7 @@ time; `AFTER_START` and `BEFORE_START` are one nanosecond away.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from agent.model import Event
 from agent.model import Executable
 from agent.model import FdDup
 from agent.model import FileId
+from agent.model import FileOpen
 from agent.model import Host
 from agent.model import LibraryMap
 from agent.model import Process
@@ -30,6 +32,8 @@ from agent.model import ProcessKey
 from agent.model import Socket
 from agent.model import Stdio
 from agent.model import Surroundings
+from agent.model import UnixConnect
+from agent.model import Userfaultfd
 from agent.model import Writer
 
 E = TypeVar("E", bound=Event)
@@ -123,6 +127,17 @@ _SOCKET = Socket(
     cookie=COOKIE,
 )
 _FD_DUP = FdDup(**_HEADER, old_fd=1, new_fd=0, socket=_SOCKET)
+_FILE_OPEN = FileOpen(
+    **_HEADER,
+    path="/tmp/x",  # noqa: S108  # as above
+    device=FILE.device,
+    inode=FILE.inode,
+    flags_raw=os.O_WRONLY,
+    created=False,
+    upper=None,
+)
+_UNIX_CONNECT = UnixConnect(**_HEADER, path="/run/x.sock", abstract=False, type_raw=1)
+_USERFAULTFD = Userfaultfd(**_HEADER, flags_raw=0)
 _PROCESS = Process(
     key=ProcessKey(_HEADER["tgid"], _HEADER["started_ns"] // 10_000_000),
     uuid="0d6f2f0a-0000-5000-8000-000000000001",
@@ -160,6 +175,21 @@ def dns_query(name: str, **changes: Any) -> DnsQuery:
 def fd_dup(**changes: Any) -> FdDup:
     """Return an internet socket put from descriptor 1 on descriptor 0."""
     return replace(_FD_DUP, **changes)
+
+
+def file_open(path: str, **changes: Any) -> FileOpen:
+    """Return a file opened for writing that was there before."""
+    return replace(_FILE_OPEN, path=path, **changes)
+
+
+def unix_connect(path: str | None, **changes: Any) -> UnixConnect:
+    """Return a connection to a socket that was bound to `path`."""
+    return replace(_UNIX_CONNECT, path=path, **changes)
+
+
+def userfaultfd(**changes: Any) -> Userfaultfd:
+    """Return the descriptor of page faults, made."""
+    return replace(_USERFAULTFD, **changes)
 
 
 def socket(**changes: Any) -> Socket:

@@ -13,12 +13,14 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.errors import HostUnsupported
 from agent.simulate._base import TIMEOUT_SECONDS
@@ -64,16 +66,29 @@ class RunningContainer:
             stderr=done.stderr,
         )
 
+    def python(self, code: str, *arguments: str) -> Executed:
+        """Run Python inside, by the interpreter that runs this.  Raises `HostUnsupported` where it is not there."""
+        interpreter = os.path.realpath(sys.executable)
+        if not (self.directory / "rootfs" / interpreter.lstrip("/")).exists():
+            raise HostUnsupported(f"{interpreter} is not on the root file system, which is all that a container sees")
+        return self.exec([interpreter, "-I", "-S", "-c", code, *arguments])
+
 
 @contextlib.contextmanager
-def running_container(name: str | None = None) -> Iterator[RunningContainer]:
-    """Start a container and end it.  Raises `HostUnsupported` where that cannot be done."""
+def running_container(
+    name: str | None = None, *, binds: Mapping[str, Path] | None = None, capabilities: Sequence[str] = ()
+) -> Iterator[RunningContainer]:
+    """Start a container and end it.  Raises `HostUnsupported` where that cannot be done.
+
+    `binds` says what of this host is seen in it, writable, and where; `capabilities` what its programs may do beyond
+    what runc proposes, such as `CAP_SYS_ADMIN`.
+    """
     program("runc", "runc")
     if os.geteuid() != 0:
         raise HostUnsupported("a container needs root: run this with sudo")
     container_id = name or f"vedette-{secrets.token_hex(8)}"
     with scratch() as directory, _mounted(directory):
-        _write_bundle(directory)
+        _write_bundle(directory, binds or {}, capabilities)
         with _started(container_id, directory) as container:
             yield container
 
@@ -104,19 +119,32 @@ def _unmount(path: Path) -> None:
     _run("umount", "--lazy", str(path))
 
 
-def _write_bundle(directory: Path) -> None:
+def _write_bundle(directory: Path, binds: Mapping[str, Path] | None = None, capabilities: Sequence[str] = ()) -> None:
     """Write the config.json that runc itself proposes, with a program that waits in it."""
     specified = _run("runc", "spec", f"--bundle={directory}")
     if specified.returncode != 0:
         raise HostUnsupported(f"runc spec failed: {specified.stderr.strip()}")
     file = directory / "config.json"
-    file.write_text(json.dumps(bundle(json.loads(file.read_text(encoding="utf-8")))), encoding="utf-8")
+    config = bundle(json.loads(file.read_text(encoding="utf-8")), binds or {}, capabilities)
+    file.write_text(json.dumps(config), encoding="utf-8")
 
 
-def bundle(proposed: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+def bundle(
+    proposed: dict[str, Any], binds: Mapping[str, Path] | None = None, capabilities: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return the proposed configuration with no terminal, a writable root, and a first process that waits."""
     process = {**proposed["process"], "terminal": False, "args": ["sleep", str(LIFETIME_SECONDS)]}
-    return {**proposed, "process": process, "root": {"path": "rootfs", "readonly": False}}
+    changed = {**proposed, "process": process, "root": {"path": "rootfs", "readonly": False}}
+    if capabilities:
+        kinds = proposed["process"]["capabilities"].items()
+        process["capabilities"] = {kind: sorted({*held, *capabilities}) for kind, held in kinds}
+    if binds:
+        mounts = [
+            {"destination": inside, "source": str(outside), "type": "bind", "options": ["bind"]}
+            for inside, outside in binds.items()
+        ]
+        changed["mounts"] = [*proposed["mounts"], *mounts]
+    return changed
 
 
 @contextlib.contextmanager

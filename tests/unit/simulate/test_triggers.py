@@ -7,6 +7,7 @@ import pkgutil
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,6 +85,22 @@ def test_the_container_keeps_what_runc_proposes():
     assert {"path": "rootfs", "readonly": False} == changed["root"]
     assert proposed["linux"] == changed["linux"]
     assert before == json.dumps(proposed)
+
+
+def test_a_container_gets_what_its_deed_needs():
+    """Beside what runc proposes, not instead of it."""
+    proposed = {
+        "process": {"capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"]}},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+    }
+
+    changed = _container.bundle(proposed, {"/run/x": Path("/tmp/y")}, ["CAP_SYS_ADMIN"])
+
+    assert {"bounding": ["CAP_KILL", "CAP_SYS_ADMIN"], "effective": ["CAP_KILL", "CAP_SYS_ADMIN"]} == changed[
+        "process"
+    ]["capabilities"]
+    bound = {"destination": "/run/x", "type": "bind", "source": "/tmp/y", "options": ["bind"]}
+    assert [*proposed["mounts"], bound] == changed["mounts"]
 
 
 @pytest.mark.parametrize("place", ["usr/lib/x86_64-linux-gnu", "usr/lib64", "lib64", "usr/lib"])
