@@ -14,4 +14,4 @@ __all__ = ("Snapshot", "ThreatList", "bundled")
 def bundled() -> Snapshot:
     """Return the lists that ship with the agent.  Raises `ConfigError` if one is damaged."""
     files = sorted(resources.files(__package__).joinpath("lists").iterdir(), key=lambda file: file.name)
-    return Snapshot(plain.read(file) for file in files if file.name.endswith(".txt"))
+    return Snapshot(part for file in files if file.name.endswith(".txt") for part in plain.read(file))

@@ -5,6 +5,8 @@
     # source: where the entries come from
     # date: 2026-11-24
 
+A further `# category:` line begins a part of another category, under the same name.
+
 Strict: a line that is not understood is an error with its number, because an
 indicator that silently does not match is worse than a list that does not load.
 """
@@ -29,8 +31,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
 
 
-def read(file: Traversable) -> ThreatList:
-    """Return the list in `file`.  Raises `ConfigError` naming file and line."""
+def read(file: Traversable) -> tuple[ThreatList, ...]:
+    """Return the parts of the list in `file`.  Raises `ConfigError` naming file and line."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -40,23 +42,33 @@ def read(file: Traversable) -> ThreatList:
     return parse(text, str(file))
 
 
-def parse(text: str, where: str) -> ThreatList:
-    """Return the list in `text`; `where` is what errors call it.  Raises `ConfigError` naming the line."""
+def parse(text: str, where: str) -> tuple[ThreatList, ...]:
+    """Return the parts of the list in `text`, one for each category; `where` is what errors call it.
+
+    Raises `ConfigError` naming the line.
+    """
     head = _head(text)
     for key in HEAD_KEYS:
         if key not in head:
             raise ConfigError(f"{where}: the head has no line `# {key}: …`")
-    lines: dict[str, int] = {}
-    kinds: dict[str, list[str]] = {"domains": [], "networks": [], "hashes": []}
-    for number, kind, entry in _entries(text, where):
-        if entry in lines:
-            raise ConfigError(f"{where}:{number}: {entry} is already on line {lines[entry]}")
-        lines[entry] = number
-        kinds[kind].append(entry)
-    if not lines:
+    lines: dict[tuple[str, str], int] = {}
+    parts: dict[str, dict[str, list[str]]] = {}
+    for number, category, entry in _lines(text):
+        kind, canonical = _kind(entry)
+        if kind is None:
+            raise ConfigError(
+                f"{where}:{number}: {entry[:80]!r} is no domain of two labels or more, address, network or SHA-256"
+            )
+        first = lines.setdefault((category, canonical), number)
+        if first != number:
+            raise ConfigError(f"{where}:{number}: {canonical} is already on line {first}")
+        parts.setdefault(category, {"domains": [], "networks": [], "hashes": []})[kind].append(canonical)
+    if not parts:
         raise ConfigError(f"{where}: has no entries")
-    found = {kind: tuple(entries) for kind, entries in kinds.items()}
-    return ThreatList(name=head["name"], category=head["category"], **found)
+    return tuple(
+        ThreatList(name=head["name"], category=category, **{kind: tuple(found) for kind, found in kinds.items()})
+        for category, kinds in parts.items()
+    )
 
 
 def _head(text: str) -> dict[str, str]:
@@ -71,18 +83,16 @@ def _head(text: str) -> dict[str, str]:
     return head
 
 
-def _entries(text: str, where: str) -> Iterator[tuple[int, str, str]]:
-    """Yield each entry with the number of its line and its kind."""
+def _lines(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the number, the category and the text of each line that has an entry."""
+    category = ""
     for number, line in enumerate(text.split("\n"), start=1):
+        said = _HEAD.fullmatch(line.rstrip())
+        if said is not None and said["key"] == "category":
+            category = said["value"]
         entry = line.partition("#")[0].strip().lower().removesuffix(".")
-        if not entry:
-            continue
-        kind, canonical = _kind(entry)
-        if kind is None:
-            raise ConfigError(
-                f"{where}:{number}: {entry[:80]!r} is no domain of two labels or more, address, network or SHA-256"
-            )
-        yield number, kind, canonical
+        if entry:
+            yield number, category, entry
 
 
 def _kind(entry: str) -> tuple[str | None, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 
 import pytest
@@ -20,7 +21,7 @@ def test_entries_are_read_as_they_are_matched():
     """Case, a trailing dot, blanks and comments make no difference."""
     text = HEAD + "\n# a group\nEvil.Example.org.  # why\r\n\n  bad_1.example.net\n"
 
-    threat_list = plain.parse(text, "list")
+    [threat_list] = plain.parse(text, "list")
 
     assert (
         ThreatList(name="mine", category="phishing", domains=("evil.example.org", "bad_1.example.net")) == threat_list
@@ -31,7 +32,7 @@ def test_each_entry_is_what_it_looks_like():
     """Domains, addresses, networks and hashes may stand in one list; networks as they are counted."""
     text = HEAD + "a.org\n192.0.2.1\n198.51.100.7/24\n2001:DB8::/32\n" + "AB" * 32
 
-    threat_list = plain.parse(text, "list")
+    [threat_list] = plain.parse(text, "list")
 
     assert ("192.0.2.1/32", "198.51.100.0/24", "2001:db8::/32") == threat_list.networks
     assert (("a.org",), ("ab" * 32,)) == (threat_list.domains, threat_list.hashes)
@@ -91,16 +92,102 @@ def test_any_text_is_a_list_or_an_error_of_ours(text):
         assert str(error).startswith("list:")  # noqa: PT017 - either outcome is right
 
 
-def test_the_bundled_pools_load():
-    """What ships is whole: a head, enough pools to be of use, and no entry hidden behind a wider one."""
-    [file] = [file for file in resources.files("agent.intel").joinpath("lists").iterdir() if file.name.endswith(".txt")]
-    pools = plain.read(file)
-    entries = set(pools.domains)
-    hidden = [entry for entry in entries for other in entries if entry.endswith(f".{other}")]
+def test_a_part_may_have_a_category_of_its_own():
+    """One list may hold entries of several categories, and one entry may be in two of them."""
+    text = HEAD + "a.org\n\n# category: c2\na.org\n192.0.2.1\n"
 
-    assert "cryptocurrency" == pools.category
-    assert 60 <= len(entries)
-    assert [] == hidden
+    parts = plain.parse(text, "list")
+
+    assert (
+        ThreatList(name="mine", category="phishing", domains=("a.org",)),
+        ThreatList(name="mine", category="c2", domains=("a.org",), networks=("192.0.2.1/32",)),
+    ) == parts
+
+
+LISTS = resources.files("agent.intel").joinpath("lists")
+FILES = sorted(file.name for file in LISTS.iterdir() if file.name.endswith(".txt"))
+CATEGORIES = {
+    "cryptocurrency",
+    "c2",
+    "tor-guard",
+    "tor-relay",
+    "sinkhole",
+    "drop-point",
+    "dga",
+    "drive-by",
+    "phishing",
+    "abused-reputation",
+    "crypto-reputation",
+    "malicious-reputation",
+    "suspicious-reputation",
+    "malware",
+    "malware-custom",
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_bundled_list_is_whole(file):
+    """What ships loads, is of a known category, and no entry is hidden behind a wider one."""
+    for part in plain.read(LISTS.joinpath(file)):
+        entries = set(part.domains)
+        hidden = [entry for entry in entries for other in entries if entry.endswith(f".{other}")]
+
+        assert part.category in CATEGORIES
+        assert [] == hidden
+
+
+@pytest.mark.parametrize(
+    ("name", "category"),
+    [
+        ("c2.guarddutyc2activityb.com", "c2"),
+        ("guarddutyblackholeactivity.com", "sinkhole"),
+        ("guarddutydroppointactivity.com", "drop-point"),
+        ("guarddutydgaactivity.com", "dga"),
+        ("guarddutydrivebyactivity.com", "drive-by"),
+        ("guarddutyphishingactivity.com", "phishing"),
+        ("abused-rep.guarddutyc2activityb.com", "abused-reputation"),
+        ("crypto-rep.guarddutyc2activityb.com", "crypto-reputation"),
+        ("malicious-rep.guarddutyc2activityb.com", "malicious-reputation"),
+        ("suspicious-rep.guarddutyc2activityb.com", "suspicious-reputation"),
+        ("somebody.duckdns.org", "abused-reputation"),
+    ],
+)
+def test_the_bundled_domains(name, category):
+    """A test domain of GuardDuty is on the list of its finding, and on no other."""
+    bundled = intel.bundled()
+
+    assert [category] == [known for known in sorted(CATEGORIES) if bundled.domain(name, known) is not None]
+
+
+@pytest.mark.parametrize(
+    ("address", "category"),
+    [
+        ("128.31.0.39", "tor-guard"),
+        ("199.2.137.9", "sinkhole"),
+        ("198.51.100.11", "cryptocurrency"),
+        ("198.51.100.12", "c2"),
+        ("198.51.100.13", "tor-relay"),
+        ("198.51.100.14", "tor-guard"),
+        ("198.51.100.15", "sinkhole"),
+        ("198.51.100.16", "drop-point"),
+        ("2001:db8:7e57::16", "drop-point"),
+    ],
+)
+def test_the_bundled_addresses(address, category):
+    """Every category that has findings by address has an address to try it with."""
+    bundled = intel.bundled()
+
+    assert [category] == [known for known in sorted(CATEGORIES) if bundled.address(address, known) is not None]
+
+
+def test_the_test_file_of_antivirus_programs_is_known():
+    """Both of its forms are."""
+    bundled = intel.bundled()
+    eicar = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+
+    assert bundled.sha256(hashlib.sha256(eicar).hexdigest(), "malware") is not None
+    assert bundled.sha256(hashlib.sha256(eicar + b"\n").hexdigest(), "malware") is not None
+    assert bundled.sha256(hashlib.sha256(b"").hexdigest(), "malware") is None
 
 
 @pytest.mark.parametrize("name", ["pool.minexmr.com", "xmr-eu1.nanopool.org", "crypto.guarddutyc2activityb.com"])
