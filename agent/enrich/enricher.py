@@ -70,7 +70,7 @@ class Enricher:
             container=None if actor is None else self._processes.container(actor),
             writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
             outbound_cookies=self._sockets.among(_cookies(event)),
-            target=self._processes.find(event.target) if isinstance(event, Aimed) else None,
+            target=self._processes.target(event.target) if isinstance(event, Aimed) else None,
             mapping=self._protected(event, actor),
         )
 

@@ -70,6 +70,10 @@ class ProcessTable:
         """Return what is known of a process, living or dead."""
         return None if key is None else self._memory.get(key)
 
+    def target(self, key: ProcessKey | None) -> Process | None:
+        """Return what is known of a process that another acts on, looking into /proc once for a stranger."""
+        return None if key is None else self._memory.get(key) or self._late(key)
+
     def actor(self, event: Event) -> Process | None:
         """Return who did it as of this record, looking into /proc once for a stranger; None if he is gone."""
         known = self._memory.get(event.actor) or self._late(event.actor)

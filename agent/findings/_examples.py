@@ -29,6 +29,8 @@ from agent.model import LibraryMap
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessKey
+from agent.model import ProcessVm
+from agent.model import Ptrace
 from agent.model import Socket
 from agent.model import Stdio
 from agent.model import Surroundings
@@ -146,6 +148,23 @@ _PROCESS = Process(
     container_id=CONTAINER_ID,
 )
 
+_TARGET = replace(
+    _PROCESS,
+    key=ProcessKey(777, 1_000),
+    uuid="0d6f2f0a-0000-5000-8000-000000000777",
+    parent=ProcessKey(1, 5),
+    started_at_ns=AT_START,
+    container_id=None,
+)
+_AIMED: dict[str, Any] = {
+    "target_number": _TARGET.key.tgid,
+    "target_tgid": _TARGET.key.tgid,
+    "target_started_ns": _TARGET.key.started_ticks * 10_000_000,
+    "target_path": "/usr/sbin/sshd",
+}
+_PTRACE = Ptrace(**_HEADER, **_AIMED, request_raw=16)
+_PROCESS_VM = ProcessVm(**_HEADER, **_AIMED, direction="write", flags_raw=0)
+
 
 def fires(title: str, event: E, around: Surroundings, **how: Any) -> Example[E]:
     """Return an example in which the finding fires; `how` may give `sensitivity` and what the evidence `shows`."""
@@ -170,6 +189,16 @@ def library_map(**changes: Any) -> LibraryMap:
 def dns_query(name: str, **changes: Any) -> DnsQuery:
     """Return a question for the address of `name`."""
     return replace(_DNS_QUERY, name=name, **changes)
+
+
+def ptrace(request_raw: int, **changes: Any) -> Ptrace:
+    """Return a request that was made of `target()` by ptrace."""
+    return replace(_PTRACE, request_raw=request_raw, **changes)
+
+
+def process_vm(**changes: Any) -> ProcessVm:
+    """Return a write into the memory of `target()`."""
+    return replace(_PROCESS_VM, **changes)
 
 
 def fd_dup(**changes: Any) -> FdDup:
@@ -214,6 +243,11 @@ def executable(path: str, **changes: Any) -> Executable:
 def process(path: str = "/tmp/x", **changes: Any) -> Process:  # noqa: S108  # a path in an example
     """Return the process that acts in the examples, running `path`; also a parent, by its key."""
     return replace(_PROCESS, **{"exe": executable(path), "name": path.rpartition("/")[2], **changes})
+
+
+def target(**changes: Any) -> Process:
+    """Return the process that others are aimed at: no relative of the one that acts."""
+    return replace(_TARGET, **{"exe": executable("/usr/sbin/sshd"), "name": "sshd", **changes})
 
 
 def written_by(exe: Executable | None, **changes: Any) -> Writer:

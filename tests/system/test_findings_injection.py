@@ -1,0 +1,200 @@
+"""What `vedette run` says of reaching into other processes, of rights gained, and of shells that others command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import botocore.session
+import pytest
+
+from agent import simulate
+from agent.pipeline import HASH_WAIT_S
+from tests.system import deeds
+from tests.system.running import Found
+from tests.system.running import Run
+from tests.unit.collector.test_guardduty import wrong
+
+PTRACE = "DefenseEvasion:Runtime/ProcessInjection.Ptrace"
+WRITE = "DefenseEvasion:Runtime/ProcessInjection.VirtualMemoryWrite"
+ANTI_DEBUGGING = "DefenseEvasion:Runtime/PtraceAntiDebugging"
+OURS = (PTRACE, WRITE, ANTI_DEBUGGING)
+
+SLEEP = os.path.realpath("/bin/sleep")
+
+
+class Done(NamedTuple):
+    """What was done, and what the finding must therefore say."""
+
+    pid: int
+    """Of the process that the finding names."""
+    path: str | None = None
+    """Of its program."""
+    target: tuple[int, str] | None = None
+    """Pid and program of the process that it was done to."""
+    result: int | None = None
+    """Of the system call."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """`vedette run --json`, ready; it ends cleanly."""
+    running = Run(tmp_path_factory.mktemp("injection") / "state")
+    running.ready()
+    yield running
+    assert 0 == running.stop(), running.said
+
+
+def copied(program: str | Path, directory: Path, name: str) -> Path:
+    """Return a copy of a program; one in /tmp is odd company."""
+    copy = directory / name
+    shutil.copy(program, copy)
+    copy.chmod(0o755)
+    return copy
+
+
+def simulated(type_: str) -> Callable[[Path], Done]:
+    """Return the deed of `vedette simulate`."""
+
+    def do(_: Path) -> Done:
+        [trigger] = [one for one in simulate.load() if one.finding == type_]
+        deed = trigger.run()
+        return Done(deed.pid, deed.path)
+
+    return do
+
+
+LIBC = """
+import ctypes, os, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = (ctypes.c_ulong, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+libc.ptrace.restype = ctypes.c_long
+def ptrace(request, number, address=0, data=0): return libc.ptrace(request, number, address, data)
+"""
+
+
+def python(code: str, *arguments: str, **options: Any) -> int:
+    """Run code to its end; return the pid that it had."""
+    return deeds.start(sys.executable, "-c", LIBC + code, *arguments, **options)
+
+
+def at_another(code: str, result: int) -> Callable[[Path], Done]:
+    """Return the deed of running code against a process that is asleep and no child of it."""
+
+    def do(_: Path) -> Done:
+        with subprocess.Popen([SLEEP, "60"]) as asleep:
+            try:
+                pid = python(f"target = int(sys.argv[1])\n{code}", str(asleep.pid))
+                time.sleep(2 * HASH_WAIT_S)  # the target is known as long as it is there
+            finally:
+                asleep.kill()
+        return Done(pid, deeds.OUR_PYTHON, (asleep.pid, SLEEP), result)
+
+    return do
+
+
+PIECE = """
+class Piece(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+local = ctypes.create_string_buffer(8)
+here, there = Piece(ctypes.addressof(local), 8), Piece(1, 8)
+libc.process_vm_writev(target, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+"""
+AS_NOBODY = "os.setresuid(65534, 65534, 65534)\n"
+OF_CHILD = """
+child = os.fork()
+if child == 0:
+    ptrace(0, 0)
+    os.kill(os.getpid(), 19)
+    os._exit(0)
+os.waitpid(child, os.WUNTRACED)
+local = ctypes.create_string_buffer(16)
+word = libc.ptrace(2, child, ctypes.addressof(local), 0)
+ptrace(4, child, ctypes.addressof(local), word)
+ptrace(17, child)
+os.kill(child, 9)
+os.waitpid(child, 0)
+"""
+
+
+def into_a_child(_: Path) -> Done:
+    """A program that puts code into a child that asked to be traced: hollowing."""
+    return Done(python(OF_CHILD), deeds.OUR_PYTHON, result=0)
+
+
+def asks_after_daemonizing(directory: Path) -> Done:
+    """TRACEME in a child that has run no program of its own: as malware that went to the background first."""
+    shell = copied(sys.executable, directory, "daemon")
+    home = f"{sys.base_prefix}:{sys.base_exec_prefix}"
+    code = "child = os.fork()\nif child == 0:\n    ptrace(0, 0)\n    os._exit(0)\nos.waitpid(child, 0)\nprint(child)"
+    done = subprocess.run(
+        [shell, "-S", "-c", LIBC + code],
+        env={**os.environ, "PYTHONHOME": home},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return Done(int(done.stdout), str(shell), result=0)
+
+
+FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
+    **{f"simulate {name}": (name, simulated(name)) for name in OURS},
+    "ptrace SEIZE": (PTRACE, at_another("assert ptrace(0x4206, target) == 0", 0)),
+    "ptrace refused": (PTRACE, at_another(f"{AS_NOBODY}ptrace(16, target)", -1)),
+    "ptrace POKE of a child": (PTRACE, into_a_child),
+    "a write that fails": (WRITE, at_another(PIECE, -14)),
+    "a write that is refused": (WRITE, at_another(AS_NOBODY + PIECE, -1)),
+    "TRACEME of a child": (ANTI_DEBUGGING, asks_after_daemonizing),
+}
+
+
+class Fired(NamedTuple):
+    """A deed and the finding that it brought."""
+
+    done: Done
+    found: Found
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Return the runtime details."""
+        details: dict[str, Any] = self.found.document["service"]["runtimeDetails"]
+        return details
+
+
+@pytest.fixture(scope="module", params=FIRING)
+def fired(run: Run, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Fired:
+    """A deed that was done and found."""
+    type_, deed = FIRING[request.param]
+    done = deed(tmp_path_factory.mktemp("deed"))
+    return Fired(done, run.finding(type_, done.pid))
+
+
+def test_a_deed_is_found(fired: Fired) -> None:
+    """The finding names who did it."""
+    assert fired.done.path in {None, fired.found.process["executablePath"]}
+
+
+def test_a_finding_is_as_guardduty_has_it(fired: Fired) -> None:
+    """Whatever reads findings of GuardDuty reads this one."""
+    shape = botocore.session.get_session().get_service_model("guardduty").shape_for("Finding")
+    assert [] == list(wrong(fired.found.document, shape))
+
+
+def test_the_target_is_named(fired: Fired) -> None:
+    """To whom it was done, as completely as who did it; and what came of the call."""
+    target = fired.details["context"].get("targetProcess", {})
+    value = fired.found.document["service"]["additionalInfo"]["value"]
+
+    if fired.done.target is not None:
+        assert fired.done.target == (target["pid"], target["executablePath"])
+        assert {"name", "startTime", "uuid", "userId", "euid", "namespacePid"} <= target.keys()
+    if fired.done.result is not None:
+        assert f'"result": {fired.done.result}' in value
