@@ -49,7 +49,7 @@ struct file_open_record {
 	u32 flags_raw;
 	u32 created;
 	u32 path_end;
-	u32 sensitive;
+	u32 sensitive; // as is_listed answers
 	char data[OPEN_PATH_ROOM + USER_PATH_BYTES];
 };
 
@@ -157,7 +157,7 @@ static __always_inline void file_opened(struct task_struct *task, struct file *f
 {
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
 		call->trust |= FLAG_FD_RACED;
-	call->sensitive = file && is_sensitive(file, call->may_write);
+	call->sensitive = file ? is_sensitive(file, call->may_write) : 0;
 	if (!call->sensitive && !is_worth_telling(file, call) || is_own_task(task))
 		return;
 	if (file && !call->trust && is_repeated(task, file)) {

@@ -49,53 +49,56 @@ static __always_inline bool is_written(struct file *file)
 	return file_type(file) == S_IFREG && READ(file, f_mode) & (FMODE_WRITE | FMODE_CREATED);
 }
 
-static __always_inline bool is_listed(struct listed_name *name, struct file *file)
+// 0 when it is not; else the magic of the file system it counts on, or 1 for any.
+static __always_inline u32 is_listed(struct listed_name *name, struct file *file)
 {
 	struct listed_file *listed = sensitive_files.lookup(name);
 	if (!listed)
-		return false;
+		return 0;
 	struct inode *inode = READ(file, f_inode);
 	struct super_block *super = READ(inode, i_sb);
 	if (listed->magic && listed->magic != READ(super, s_magic))
-		return false;
-	return listed->only_written ? is_written(file) : file_type(file) == S_IFREG;
+		return 0;
+	bool counts = listed->only_written ? is_written(file) : file_type(file) == S_IFREG;
+	return counts ? listed->magic | !listed->magic : 0;
 }
 
-static __always_inline bool is_listed_below(struct dentry *parent, struct dentry *dentry, struct file *file)
+static __always_inline u32 is_listed_below(struct dentry *parent, struct dentry *dentry, struct file *file)
 {
 	struct listed_name name = {};
 	bpf_probe_read_kernel_str(name.leaf, sizeof(name.leaf), READ(dentry, d_name.name));
 	ROLLED for (int form = 0; form < 3; form++) { // the leaf, both, the parent
-		if (is_listed(&name, file))
-			return true;
+		u32 listed = is_listed(&name, file);
+		if (listed)
+			return listed;
 		if (form == 0)
 			bpf_probe_read_kernel_str(name.parent, sizeof(name.parent), READ(parent, d_name.name));
 		else
 			__builtin_memset(name.leaf, 0, sizeof(name.leaf));
 	}
-	return false;
+	return 0;
 }
 
-// Most opens are turned away by the length and the first character of a name.
-static __always_inline bool is_sensitive(struct file *file, bool writes)
+// Most opens are turned away by the length and the first character of a name. Answers
+// as is_listed does.
+static __always_inline u32 is_sensitive(struct file *file, bool writes)
 {
 	struct dentry *dentry = READ(file, f_path.dentry);
 	bool listed = may_be_listed(dentry, 0);
 	if (!listed && !writes)
-		return false;
+		return 0;
 	struct dentry *parent = READ(dentry, d_parent);
 	if (!listed && !may_be_listed(parent, LISTED_NAME_BYTES))
-		return false;
+		return 0;
 	struct vfsmount *vfsmount = READ(file, f_path.mnt);
 	struct mount *mount = CONTAINER_OF(vfsmount, struct mount, mnt);
 	ROLLED for (int above = 0; above < 2; above++) {
-		if (is_listed_below(parent, dentry, file))
-			return true;
-		if (parent != READ(mount, mnt.mnt_root))
-			return false;
+		u32 sensitive = is_listed_below(parent, dentry, file);
+		if (sensitive || parent != READ(mount, mnt.mnt_root))
+			return sensitive;
 		parent = READ(mount, mnt_mountpoint);
 	}
-	return false;
+	return 0;
 }
 
 #define REPEAT_NS 1000000000ULL // shorter than anybody needs to tell two writes apart

@@ -26,6 +26,7 @@ from agent.model import FileId
 from agent.model import FileOpen
 from agent.model import Host
 from agent.model import LibraryMap
+from agent.model import Mount
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessKey
@@ -138,6 +139,7 @@ _FILE_OPEN = FileOpen(
     created=False,
     upper=None,
 )
+_MOUNT = Mount(**_HEADER, operation="mount", source="/dev/sda1", target="/mnt", filesystem="ext4", flags_raw=0)
 _UNIX_CONNECT = UnixConnect(**_HEADER, path="/run/x.sock", abstract=False, type_raw=1)
 _USERFAULTFD = Userfaultfd(**_HEADER, flags_raw=0)
 _PROCESS = Process(
@@ -214,6 +216,11 @@ def file_open(path: str, **changes: Any) -> FileOpen:
 def unix_connect(path: str | None, **changes: Any) -> UnixConnect:
     """Return a connection to a socket that was bound to `path`."""
     return replace(_UNIX_CONNECT, path=path, **changes)
+
+
+def mount(**changes: Any) -> Mount:
+    """Return an attempt to mount the file system of a device at /mnt, which succeeded."""
+    return replace(_MOUNT, **changes)
 
 
 def userfaultfd(**changes: Any) -> Userfaultfd:

@@ -191,6 +191,9 @@ class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
     created: bool
     sensitive: bool = False
     """Its name is on the list (agent/sensor/ebpf/sensitive.py, `[sensor] sensitive_files`)."""
+    magic_raw: int | None = None
+    """Of the file system, where the name is on the list for that one alone, and is the file's own there whatever it is
+    mounted at: PROC_SUPER_MAGIC or CGROUP_SUPER_MAGIC (include/uapi/linux/magic.h)."""
     upper: bool | None
     user_path: str | None = None
     """The path as the caller wrote it: a second witness where the descriptor could be raced."""

@@ -31,6 +31,7 @@ RECORD = Layout(
     ("data", f"{1024 + 256}s"),
 )
 _DATA = RECORD.offset("data")
+_ANYWHERE = 1  # what stands for the magic of no file system in particular
 _TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h: a new file without a name
 
 
@@ -48,6 +49,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
         flags_raw=fields.flags_raw,
         created=bool(fields.created or fields.flags_raw & _TMPFILE),
         sensitive=bool(fields.sensitive),
+        magic_raw=fields.sensitive if fields.sensitive > _ANYWHERE else None,
         upper=header.upper(file.upper),
         user_path=header.c_string(user_path) if user_path else None,
     )

@@ -108,6 +108,16 @@ def _mounted(directory: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def mounted(*arguments: str) -> Iterator[None]:
+    """Mount as mount(8) is told, the mount point last, and unmount.  Raises `HostUnsupported` where that fails."""
+    program("mount", "mount")
+    with contextlib.ExitStack() as mounts:
+        mounts.callback(_unmount, Path(arguments[-1]))  # first: an interrupt may come just after the mount
+        _mount(*arguments)
+        yield
+
+
 def _mount(*arguments: str) -> None:
     done = _run("mount", *arguments)
     if done.returncode != 0:

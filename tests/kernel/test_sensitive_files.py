@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,9 @@ def test_told(sensor: Sensed, files: Path, deed: str, expected: tuple[str, int, 
     assert [expected] == told(sensor, files, deed)
 
 
+CGROUP = 0x27E0EB  # CGROUP_SUPER_MAGIC, include/uapi/linux/magic.h
+
+
 @pytest.mark.parametrize(("mode", "flags"), [("rb", os.O_RDONLY), ("wb", os.O_WRONLY)])
 def test_memory_of_a_process(sensor: Sensed, tmp_path: Path, mode: str, flags: int) -> None:
     """/proc/PID/mem is another process's memory: reading it is told as writing is."""
@@ -146,6 +150,35 @@ def test_mounted(sensor: Sensed, tmp_path: Path, mount: str, path: str) -> None:
 
     event = sensor.until(FileOpen, lambda event: event.tgid == pid and event.flags_raw & os.O_ACCMODE == os.O_RDONLY)
     assert (f"{tmp_path}/{path}", True) == (event.path, event.sensitive)
+
+
+CGROUPS = """
+    mkdir "$1/cgroups" && mount -t cgroup -o "none,name=$2" none "$1/cgroups" && cd "$1" && {deed}
+"""
+
+
+@pytest.mark.skipif("\tcgroup\n" not in Path("/proc/filesystems").read_text(), reason="needs cgroup v1")
+@pytest.mark.parametrize(
+    ("deed", "path", "expected"),
+    [
+        pytest.param("exec sh -c ': >> cgroups/release_agent'", "cgroups/release_agent", (True, CGROUP), id="written"),
+        pytest.param(
+            "touch x && mount --bind cgroups/release_agent x && exec sh -c ': >> x'",
+            "x",
+            (True, CGROUP),
+            id="mounted under another name",
+        ),
+        pytest.param("exec sh -c ': > release_agent'", "release_agent", (False, None), id="on another file system"),
+    ],
+)
+def test_release_agent(sensor: Sensed, tmp_path: Path, deed: str, path: str, expected: tuple[bool, int | None]) -> None:
+    """A release agent is one on cgroup v1 alone, and there whatever it is mounted at."""
+    name = f"vedette-{uuid.uuid4().hex}"
+    script = CGROUPS.format(deed=deed)
+    pid = deeds.run("/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh", str(tmp_path), name)
+
+    event = sensor.until(FileOpen, lambda event: event.tgid == pid and event.path == f"{tmp_path}/{path}")
+    assert expected == (event.sensitive, event.magic_raw)
 
 
 @containers.needs_runc

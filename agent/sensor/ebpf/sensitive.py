@@ -70,13 +70,15 @@ WRITTEN = (
     "*/.zshrc",
     "audit/auditd.conf",
     "rules.d/*",
-    "*/release_agent",
     "kernel/core_pattern",
     "kernel/modprobe",
 )
 """Marked when they are opened for writing."""
 PROCESS_MEMORY = "*/mem"
+RELEASE_AGENT = "*/release_agent"
+"""Of cgroup v1: marked when it is opened for writing there."""
 PROC_SUPER_MAGIC = 0x9FA0  # include/uapi/linux/magic.h
+CGROUP_SUPER_MAGIC = 0x27E0EB  # include/uapi/linux/magic.h
 
 _NAME_BYTES = 48  # LISTED_NAME_BYTES, ebpf/prelude_opens.c
 _KEY = struct.Struct(f"={_NAME_BYTES}s{_NAME_BYTES}s")
@@ -98,6 +100,7 @@ def listed(more: Iterable[str] = ()) -> list[Listed]:
     entries = [_listed(name) for name in READ]
     entries += [_listed(name, only_written=True) for name in WRITTEN]
     entries.append(_listed(PROCESS_MEMORY, magic=PROC_SUPER_MAGIC))
+    entries.append(_listed(RELEASE_AGENT, magic=CGROUP_SUPER_MAGIC, only_written=True))
     return entries + [_listed(name, only_written=name.endswith(f"/{ANY}")) for name in more]
 
 
