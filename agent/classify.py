@@ -42,18 +42,17 @@ class Classifier:
         self._benign = benign
         self._sensitivity = sensitivity
         self._counters = counters
-        by_class: defaultdict[type[Event], list[AnyFinding]] = defaultdict(list)
-        for finding in types:
-            for event_class in finding.listens_to:
-                by_class[event_class].append(finding)
-        self._by_class = {event_class: tuple(listeners) for event_class, listeners in by_class.items()}
+        types = tuple(types)
+        self._by_class = _by_class(types)
+        self._readers = _by_class(finding for finding in types if finding.wants_contents)
 
     def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
         """Return what `event` is a finding of; mostly nothing.  Nothing, and counted, when the actor is unknown.
 
         What was there before the agent is no finding: nobody saw it happen.
+        With contents, it is the second look at an event, and only the types that want them are asked.
         """
-        listeners = self._by_class.get(type(event))
+        listeners = (self._readers if surroundings.contents else self._by_class).get(type(event))
         if listeners is None or event.existing:
             return []
         if surroundings.actor is None:
@@ -76,10 +75,20 @@ class Classifier:
             outbound_cookies=surroundings.outbound_cookies,
             target=surroundings.target,
             mapping=surroundings.mapping,
+            contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,
             sensitivity=self._sensitivity,
         )
+
+
+def _by_class(types: Iterable[AnyFinding]) -> dict[type[Event], tuple[AnyFinding, ...]]:
+    """Return which types are asked about a class of events."""
+    by_class: defaultdict[type[Event], list[AnyFinding]] = defaultdict(list)
+    for finding in types:
+        for event_class in finding.listens_to:
+            by_class[event_class].append(finding)
+    return {event_class: tuple(listeners) for event_class, listeners in by_class.items()}
 
 
 def _occurrence(finding: AnyFinding, event: Event, context: Context, evidence: Evidence) -> Finding:

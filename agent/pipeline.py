@@ -10,6 +10,8 @@ looked at: this is the one broad `except` of the event path.
 
 SHA-256 is worked out beside the path.  What wants it (findings, execs) waits up
 to HASH_WAIT_S in a line of its own and then goes without; nothing behind it waits.
+An exec is looked at a second time when its program and script are read, however
+late that is: what is on a list by its hash, or gives itself away inside, is found then.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 from typing import Protocol
 
 import msgspec
 
 from agent.counters import Counters
+from agent.model import Content
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Process
@@ -32,6 +36,7 @@ from agent.model import Surroundings
 
 HASH_WAIT_S = 0.15  # leaves 100 ms of the 250 ms that an event may take to its finding at the collector
 POLL_S = 0.1  # the longest that a flush or a waiting finding is late when nothing happens
+LATE_MAX = 4_096  # execs that wait for their second look; as many programs as enrichment keeps hashes of
 PENDING = "pending"
 
 _log = logging.getLogger(__name__)
@@ -68,6 +73,9 @@ class Enrich(Protocol):
 
     def sha256(self, process: Process) -> Digest:
         """Return what is known of the hash now."""
+
+    def contents(self, process: Process) -> tuple[Content, ...] | None:
+        """Return what was read of its program and script, None while that goes on; of what cannot be read, nothing."""
 
 
 class Classify(Protocol):
@@ -110,6 +118,14 @@ class _Waiting(NamedTuple):
     surroundings: Surroundings
 
 
+class _Late(NamedTuple):
+    """An exec that is looked at again when it is read."""
+
+    event: Event
+    surroundings: Surroundings
+    actor: Process
+
+
 class Pipeline:
     """Runs the stages until told to stop."""
 
@@ -119,6 +135,7 @@ class Pipeline:
         self._counters = counters
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._late: deque[_Late] = deque()
 
     def run(self, stopped: Callable[[], bool]) -> None:
         """Work until `stopped` says so, then through what the source still has, and let out what is waiting.
@@ -130,6 +147,7 @@ class Pipeline:
         while self.round(0.0):
             pass
         self._release(at_s=float("inf"))
+        self._counters.add("pipeline.never_read", len(self._late))
         self._stages.deliver.flush()
 
     def round(self, timeout_s: float) -> int:
@@ -139,16 +157,45 @@ class Pipeline:
             event = self._stages.decode(record)
             if event is not None:
                 self._take(event)
+        self._look_again()
         self._release(at_s=self._clock())
         self._stages.deliver.flush()
         return len(records)
 
     def _take(self, event: Event) -> None:
+        self._guarded(event, partial(self._first_look, event))
+
+    def _first_look(self, event: Event) -> None:
+        surroundings = self._stages.enrich.enrich(event)
+        self._send_event(event, surroundings)
+        self._judge(event, surroundings)
+        if isinstance(event, ProcessExec) and surroundings.actor is not None:
+            self._late.append(_Late(event, surroundings, surroundings.actor))
+        if len(self._late) > LATE_MAX:
+            self._late.popleft()
+            self._counters.add("pipeline.never_read")
+
+    def _look_again(self) -> None:
+        """Judge the execs whose program and script are read by now; keep the order of the others."""
+        waiting, self._late = self._late, deque()
+        for late in waiting:
+            self._guarded(late.event, partial(self._second_look, late))
+
+    def _second_look(self, late: _Late) -> None:
+        contents = self._stages.enrich.contents(late.actor)
+        if contents is None:
+            self._late.append(late)
+        elif contents:
+            self._judge(late.event, msgspec.structs.replace(late.surroundings, contents=contents))
+
+    def _judge(self, event: Event, surroundings: Surroundings) -> None:
+        for finding in self._stages.classify.classify(event, surroundings):
+            self._wait(finding.process, finding, None, surroundings)
+
+    def _guarded(self, event: Event, work: Callable[[], None]) -> None:
+        """Do what is to be done with an event; its failure ends nothing."""
         try:
-            surroundings = self._stages.enrich.enrich(event)
-            self._send_event(event, surroundings)
-            for finding in self._stages.classify.classify(event, surroundings):
-                self._wait(finding.process, finding, None, surroundings)
+            work()
         except Exception:  # noqa: BLE001  # one of the two boundaries: an event of ours that fails ends nothing
             self._counters.add("pipeline.errors")
             _log.exception("an event of kind %s was not fully worked out", type(event).__name__)

@@ -31,6 +31,7 @@ from agent.deliver.wire import Encoder
 from agent.enrich import Enricher
 from agent.enrich.hashes import Digest
 from agent.enrich.procfs import ProcFs
+from agent.model import Content
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Process
@@ -189,6 +190,10 @@ class _Past:
     def sha256(self, process: Process) -> Digest:
         """Return that it is not known."""
         return REPLAYED
+
+    def contents(self, process: Process) -> tuple[Content, ...]:
+        """Return that nothing can be read."""
+        return ()
 
 
 class _Told:

@@ -6,19 +6,23 @@ told of, once, for memory that is made executable, and on the thread that hashes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from agent.counters import Counters
 from agent.enrich.executables import Executables
+from agent.enrich.hashes import PENDING
 from agent.enrich.hashes import Digest
 from agent.enrich.hashes import Hashes
 from agent.enrich.limits import DEFAULTS
 from agent.enrich.limits import Limits
 from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
+from agent.enrich.scripts import absolute
 from agent.enrich.sockets import OutboundSockets
 from agent.enrich.writers import Writers
 from agent.model import Aimed
+from agent.model import Content
 from agent.model import Event
 from agent.model import FdDup
 from agent.model import FileOpen
@@ -36,13 +40,22 @@ from agent.model import Writer
 
 _UNSURE_FILE = frozenset({"fd_raced", "outcome_unknown"})  # a decoy it may be, or none at all
 
+_NO_WORD = re.compile(r"\W+")
+
 
 class Enricher:
     """Knows the processes, containers, writers and sockets of this host; used by one thread."""
 
     def __init__(
-        self, *, host: Host, counters: Counters, procfs: ProcFs | None = None, limits: Limits = DEFAULTS
+        self,
+        *,
+        host: Host,
+        counters: Counters,
+        procfs: ProcFs | None = None,
+        limits: Limits = DEFAULTS,
+        marks: tuple[re.Pattern[bytes], ...] = (),
     ) -> None:
+        """Look for `marks` in programs and scripts, once in each (executables.py)."""
         procfs = procfs or ProcFs()
         self._host = host
         self._procfs = procfs
@@ -50,7 +63,7 @@ class Enricher:
         self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
         self._writers = Writers(counters=counters, limit=limits.writers)
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
-        executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes)
+        executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
         self._hashes = Hashes(executables, counters=counters, limits=limits)
 
     def seed(self) -> int:
@@ -78,6 +91,23 @@ class Enricher:
         """Return what is known of the hash of a process's program, asking for it if nobody did yet; never waits."""
         return self._hashes.known(process) or self._hashes.request(process, self._processes.neighbours)
 
+    def contents(self, process: Process) -> tuple[Content, ...] | None:
+        """Return what was read of the program of an exec, and of its script; None while that goes on.
+
+        What cannot be read is left out, and counted with the reason.
+        """
+        if process.exe is None:
+            return ()
+        read = [(process.exe.path, self.sha256(process))]
+        script = None if process.exe.script_path is None else absolute(process.exe.script_path, process.cwd)
+        if script is not None:
+            read.append((script, self._hashes.script(process, script, self._processes.neighbours)))
+        if any(digest.state == PENDING.state for _, digest in read):
+            return None
+        if script is not None:
+            self._hashes.forget_script(process)
+        return tuple(content for path, digest in read if (content := self._content(path, digest)) is not None)
+
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
         own = {"writers": self._writers.size(), "cookies": self._sockets.size()}
@@ -86,6 +116,13 @@ class Enricher:
     def close(self) -> None:
         """Stop the thread that hashes."""
         self._hashes.close()
+
+    def _content(self, path: str, digest: Digest) -> Content | None:
+        if digest.sha256 is not None:
+            return Content(path=path, sha256=digest.sha256, marks=digest.marks)
+        self._counters.add("enrich.never_read")
+        self._counters.add(f"enrich.never_read.{_NO_WORD.sub('_', digest.reason or 'unknown')}")
+        return None
 
     def _applied(self, event: Event) -> Process | None:
         """Change the tables as the event says; return who did it."""

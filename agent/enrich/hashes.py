@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from agent.counters import Counters
+from agent.enrich.executables import SETTLED_NS
 from agent.enrich.executables import Executables
 from agent.enrich.executables import Job
 from agent.enrich.executables import Unreadable
@@ -26,9 +27,6 @@ from agent.enrich.limits import Limits
 from agent.model import FileId
 from agent.model import Process
 
-# A file written again within one tick of the kernel's clock (10 ms at HZ=100) keeps its ctime: a program run so soon
-# after its last change shares its hash with no other process.
-SETTLED_NS = 20_000_000
 CLOSE_WAIT_S = 1.0  # a file at hand is read in less; a hanging one must not hold up the end of the agent
 
 
@@ -40,6 +38,8 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     reason: str | None = None
     """Why it is not known, or not yet."""
+    marks: tuple[str, ...] = ()
+    """What gave itself away in it (executables.py)."""
 
 
 class _Key(NamedTuple):
@@ -48,6 +48,13 @@ class _Key(NamedTuple):
     size_bytes: int
     owner: str | None
     """The one process for which the hash holds, when the file had just been written."""
+
+
+class _Script(NamedTuple):
+    """Read for one exec alone: what a name leads to may be another file for the next."""
+
+    owner: str
+    exec_at_ns: int | None
 
 
 PENDING = Digest(state="pending", reason="being read")
@@ -75,8 +82,8 @@ class Hashes:
         self._limits = limits
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._digests: dict[_Key, Digest] = {}
-        self._jobs: queue.Queue[tuple[_Key, Job] | None] = queue.Queue(limits.hash_queue)
+        self._digests: dict[_Key | _Script, Digest] = {}
+        self._jobs: queue.Queue[tuple[_Key | _Script, Job] | None] = queue.Queue(limits.hash_queue)
         self._lost = 0
         self._worker: _Worker | None = self._start()
 
@@ -91,6 +98,22 @@ class Hashes:
                 self._digests[key] = digest  # used last, forgotten last
                 return digest
             return self._submit(key, Job(process=process, exe=process.exe, neighbours=neighbours(process)))
+
+    def script(self, process: Process, path: str, neighbours: Callable[[Process], tuple[int | str, ...]]) -> Digest:
+        """Return what is known of the script at an absolute path, after queueing it if that is nothing."""
+        key = _Script(process.uuid, process.exec_at_ns)
+        with self._lock:
+            self._watch()
+            digest = self._digests.get(key)
+            if digest is not None or process.exe is None:
+                return digest or unknown("the executable was gone before it could be looked at")
+            job = Job(process=process, exe=process.exe, neighbours=neighbours(process), script=path)
+            return self._submit(key, job)
+
+    def forget_script(self, process: Process) -> None:
+        """Make room: nobody asks for the script of this exec again."""
+        with self._lock:
+            self._digests.pop(_Script(process.uuid, process.exec_at_ns), None)
 
     def known(self, process: Process) -> Digest | None:
         """Return the last answer about the program of a process, None if it was never asked for or is forgotten."""
@@ -114,7 +137,7 @@ class Hashes:
             self._jobs.put_nowait(None)
         worker.thread.join(CLOSE_WAIT_S)
 
-    def _submit(self, key: _Key, job: Job) -> Digest:
+    def _submit(self, key: _Key | _Script, job: Job) -> Digest:
         """Queue a job, lock held."""
         self._watch()
         if self._worker is None:
@@ -126,7 +149,7 @@ class Hashes:
             return self._keep(key, unknown("too many programs started at once"))
         return self._keep(key, PENDING)
 
-    def _keep(self, key: _Key, digest: Digest) -> Digest:
+    def _keep(self, key: _Key | _Script, digest: Digest) -> Digest:
         """Store an answer, lock held; the one used least recently makes room."""
         self._digests.pop(key, None)
         if len(self._digests) >= self._limits.hashes:
@@ -157,10 +180,11 @@ class Hashes:
             if waiting is not None:
                 self._keep(waiting[0], OFF)
 
-    def _answer(self, worker: _Worker, key: _Key, job: Job) -> None:
+    def _answer(self, worker: _Worker, key: _Key | _Script, job: Job) -> None:
         """Hash one program, on the worker's thread."""
         try:
-            digest = Digest(state="known", sha256=self._executables.sha256(job, worker.progress))
+            reading = self._executables.read(job, worker.progress)
+            digest = Digest(state="known", sha256=reading.sha256, marks=reading.marks)
             self._counters.add("enrich.hashed")
         except Unreadable as exc:
             digest = unknown(str(exc))
@@ -175,12 +199,12 @@ class _Worker:
 
     def __init__(
         self,
-        jobs: queue.Queue[tuple[_Key, Job] | None],
-        answer: Callable[[_Worker, _Key, Job], None],
+        jobs: queue.Queue[tuple[_Key | _Script, Job] | None],
+        answer: Callable[[_Worker, _Key | _Script, Job], None],
         monotonic: Callable[[], float],
     ) -> None:
         self.stopping = threading.Event()
-        self.key: _Key | None = None
+        self.key: _Key | _Script | None = None
         self._jobs = jobs
         self._answer = answer
         self._monotonic = monotonic

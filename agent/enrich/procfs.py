@@ -23,6 +23,7 @@ import psutil
 from agent.enrich import proctext
 from agent.enrich.filestat import FileStat
 from agent.enrich.filestat import file_stat
+from agent.enrich.filestat import open_cached
 from agent.enrich.patience import Patience
 from agent.errors import HostUnsupported
 from agent.model import Executable
@@ -176,6 +177,17 @@ class ProcFs:
                 os.close(fd)
             fd = below
         return fd
+
+    def open_in_root(self, tgid: int | str, path: str) -> int:
+        """Return an O_PATH descriptor of `path` as the process sees it, its symbolic links held below its root.
+
+        Raises OSError; with EAGAIN when the kernel would have to ask a file system, which need not answer.
+        """
+        fd = os.open(self._root + f"/{tgid}/root".encode(), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return open_cached(fd, path.lstrip("/"))
+        finally:
+            os.close(fd)
 
     def open_for_reading(self, fd: int) -> int:
         """Return a readable descriptor of the file behind an O_PATH one, which was found to be regular."""

@@ -12,6 +12,7 @@ from operator import attrgetter
 import msgspec
 
 from agent.enrich.procfs import Facts
+from agent.enrich.scripts import script_of
 from agent.enrich.users import UserNames
 from agent.model import NS_PER_TICK
 from agent.model import Event
@@ -137,7 +138,7 @@ class Snapshots:
             memfd=event.memfd,
             unlinked=event.unlinked,
             upper=event.upper,
-            script_path=event.filename if event.interpreted else None,
+            script_path=script_of(event),
         )
         return msgspec.structs.replace(
             before,

@@ -64,6 +64,10 @@ class FindingType(Generic[E]):
     """Answers with the evidence, or None; the whole condition is in here."""
     needs: tuple[str, ...] = ()
     """Further probes without which it cannot fire."""
+    wants_contents: bool = False
+    """Whether `match` is asked once more when what was executed is read (`Context.contents`), however late.
+
+    Then it says only what it could not say the first time."""
     uses: tuple[str, ...] = ()
     """Further probes that add evidence or keep it quiet."""
     examples: tuple[Example[E], ...]

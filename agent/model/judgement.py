@@ -143,6 +143,15 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     end_address: int
 
 
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read of a file that was executed: the program, or the script that it was given."""
+
+    path: str
+    sha256: str
+    marks: tuple[str, ...] = ()
+    """Names of the byte strings of known programs that it holds (agent/findings/tools.toml)."""
+
+
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What enrichment knows about an event at the moment it is looked at."""
 
@@ -160,6 +169,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Whom the event is aimed at."""
     mapping: Mapping | None = None
     """What was made executable, where the kernel's record does not name it; None when it was gone already."""
+    contents: tuple[Content, ...] = ()
+    """What was executed, once it is read: later, when the event is looked at a second time."""
 
 
 class Intelligence(Protocol):
@@ -193,6 +204,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     outbound_cookies: frozenset[int] = frozenset()
     target: Process | None = None
     mapping: Mapping | None = None
+    contents: tuple[Content, ...] = ()
+    """Set at the second look alone, for types that want it."""
     intel: Intelligence
     benign: Benign
     sensitivity: Sensitivity = Sensitivity.BALANCED

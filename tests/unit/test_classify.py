@@ -19,6 +19,7 @@ from agent.findings._examples import library_map
 from agent.findings._examples import on_host
 from agent.findings._examples import process
 from agent.findings._examples import process_exec
+from agent.model import Content
 from agent.model import Evidence
 from agent.model import Sensitivity
 
@@ -175,3 +176,22 @@ def test_a_missing_probe_names_what_goes_blind(missing, blind):
     types = [finding for finding in TYPES if finding.name in {NEW, LIBRARY, FILELESS, SHELL, DNS}]
 
     assert blind == findings.blind(types, missing)
+
+
+def test_who_wants_the_contents_is_asked_twice_and_nobody_else():
+    """At once, and when what was executed is read; the second time about that alone."""
+    asked = []
+    contents = (Content(path="/tmp/x", sha256="ab" * 32),)
+
+    def match(_, context):
+        asked.append(context.contents)
+        return Evidence(reason="r")
+
+    [type_] = [one for one in TYPES if one.name == FILELESS]
+    other = declare(type_, name="Execution:Runtime/Other", match=match)
+    reader = declare(other, name="Execution:Runtime/Reader", wants_contents=True)
+    both = classifier([other, reader])
+    found = [both.classify(process_exec(), on_host(contents=read)) for read in ((), contents)]
+
+    assert [[other.name, reader.name], [reader.name]] == [[one.type for one in each] for each in found]
+    assert [(), (), contents] == asked

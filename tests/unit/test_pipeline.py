@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent.counters import Counters
+from agent.model import Content
 from agent.model import Event
 from agent.model import Evidence
 from agent.model import Finding
@@ -43,6 +44,8 @@ class World:
         self.digests: dict[int, Known] = {}
         self.fires: set[int] = set()
         self.breaks: set[int] = set()
+        self.contents_of: dict[int, tuple[Content, ...] | None] = {}
+        self.looked: list[tuple[int, tuple[Content, ...]]] = []
         self.sent: list[tuple[str, int, str | None]] = []
         self.reasons: list[str | None] = []
         self.flushed = 0
@@ -65,7 +68,11 @@ class World:
     def sha256(self, process: Process) -> Known:
         return self.digests.get(process.key.tgid, Known("pending"))
 
+    def contents(self, process: Process) -> tuple[Content, ...] | None:
+        return self.contents_of.get(process.key.tgid)
+
     def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
+        self.looked.append((event.tgid, surroundings.contents))
         if event.tgid not in self.fires:
             return []
         return [
@@ -159,6 +166,58 @@ def test_one_bad_event_is_counted_and_the_next_one_works(caplog: pytest.LogCaptu
     assert [("event", 6, None)] == world.sent
     assert 1 == world.counters.get("pipeline.errors")
     assert "ProcessExec" in caplog.text
+
+
+READ = (Content(path="/bin/tool", sha256="ab"),)
+
+
+def test_an_exec_is_looked_at_again_once_it_is_read() -> None:
+    """However late: what a finding waits for a hash is long over, and nothing else was held up."""
+    world = World(EXEC, OPEN)
+    world.pipeline.round(0.1)
+    world.now_s += 100 * HASH_WAIT_S
+    world.pipeline.round(0.1)
+    assert [(5, ()), (6, ())] == world.looked
+
+    world.fires, world.contents_of[5], world.digests[5] = {5}, READ, Known("known", "ab")
+    world.pipeline.round(0.1)
+    world.pipeline.round(0.1)
+    assert [(5, ()), (6, ()), (5, READ)] == world.looked
+    assert [("event", 6, None), ("event", 5, None), ("finding", 5, "ab")] == world.sent[-3:]
+
+
+def test_what_cannot_be_read_is_not_looked_at_again() -> None:
+    """There is nothing new to be said of it."""
+    world = World(EXEC)
+    world.contents_of[5] = ()
+    world.pipeline.round(0.1)
+    world.pipeline.round(0.1)
+
+    assert [(5, ())] == world.looked
+
+
+def test_a_second_look_that_fails_costs_that_exec_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a type that wants the hash is counted like any other."""
+    world = World(EXEC, OPEN)
+    world.pipeline.round(0.1)
+    world.contents_of[5] = READ
+    world.classify = lambda *_: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    world.pipeline.round(0.1)
+
+    assert 2 == world.counters.get("pipeline.errors")
+    assert "ProcessExec" in caplog.text
+
+
+def test_what_was_never_read_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end, and when too many wait: the oldest makes room."""
+    monkeypatch.setattr("agent.pipeline.LATE_MAX", 2)
+    world = World(EXEC, EXEC, EXEC)
+    for _ in range(3):
+        world.pipeline.round(0.1)
+    assert 1 == world.counters.get("pipeline.never_read")
+
+    world.pipeline.run(lambda: True)
+    assert 3 == world.counters.get("pipeline.never_read")
 
 
 def test_stopping_lets_everything_out() -> None:

@@ -11,8 +11,10 @@ import pytest
 from agent.counters import Counters
 from agent.enrich import Enricher
 from agent.enrich import Limits
+from agent.model import Content
 from agent.model import FileId
 from agent.model import MemProtect
+from agent.model import Process
 from agent.model import Stdio
 from tests.unit.enrich.made import DOCKER
 from tests.unit.enrich.made import HOST
@@ -185,3 +187,55 @@ def test_memory_made_executable(tree: Tree, enricher: Enricher, region: str | No
     mapping = enricher.enrich(event).mapping
 
     assert kind == (mapping and mapping.kind)
+
+
+def contents_of(enricher: Enricher, actor: Process) -> tuple[Content, ...]:
+    """Wait until all of it is read."""
+    for _ in range(3_000):
+        read = enricher.contents(actor)
+        if read is not None:
+            return read
+        threading.Event().wait(0.01)
+    raise AssertionError("never read")
+
+
+def test_what_an_exec_ran_is_read_program_and_script(
+    enricher: Enricher, tree: Tree, tmp_path: Path, counters: Counters
+) -> None:
+    """The interpreter is old; what is new is the script that it was given."""
+    (tmp_path / "bin").mkdir()
+    program, script = tmp_path / "bin/python3", tmp_path / "bin/a.py"
+    program.write_bytes(b"program")
+    script.write_bytes(b"script")
+    seen = program.stat()
+    home = tree.add(9, 50, exe=str(program))
+    (home / "root").symlink_to(tmp_path)
+    exec_ = executed(
+        9,
+        50,
+        path="/bin/python3",
+        args=("python3", "a.py"),
+        cwd="/bin",
+        inode=seen.st_ino,
+        size_bytes=seen.st_size,
+        changed_at_ns=seen.st_ctime_ns,
+    )
+    actor = enricher.enrich(exec_).actor
+    assert actor is not None
+
+    assert (
+        Content(path="/bin/python3", sha256=hashlib.sha256(b"program").hexdigest()),
+        Content(path="/bin/a.py", sha256=hashlib.sha256(b"script").hexdigest()),
+    ) == contents_of(enricher, actor)
+    assert 0 == counters.get("enrich.never_read")
+    assert 1 == enricher.sizes()["hashes"], "a script is not kept by its exec"
+
+
+def test_what_is_never_read_is_counted_with_its_reason(enricher: Enricher, counters: Counters) -> None:
+    """The process was over, and nobody had its files: there is no hash, and it is known why."""
+    actor = enricher.enrich(executed(9, 50)).actor
+    assert actor is not None
+
+    assert () == contents_of(enricher, actor)
+    assert 1 == counters.get("enrich.never_read")
+    assert 1 == counters.get("enrich.never_read.the_process_is_over_and_its_program_cannot_be_found_any_more")

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from agent.enrich.executables import CHUNK_BYTES
+from agent.enrich.executables import SETTLED_NS
 from agent.enrich.executables import Executables
 from agent.enrich.executables import Job
+from agent.enrich.executables import Reading
 from agent.enrich.executables import Unreadable
 from agent.enrich.procfs import ProcFs
 from agent.model import Executable
@@ -42,7 +47,7 @@ def job(program: Path, neighbours: tuple[int | str, ...] = (), **changes: object
 
 def read(tree: Tree, task: Job, limit: int = 10_000_000) -> str:
     steps: list[None] = []
-    digest = Executables(procfs=tree.procfs(), limit_bytes=limit).sha256(task, lambda: steps.append(None))
+    digest = Executables(procfs=tree.procfs(), limit_bytes=limit).read(task, lambda: steps.append(None)).sha256
     assert len(steps) >= 2
     return digest
 
@@ -50,7 +55,7 @@ def read(tree: Tree, task: Job, limit: int = 10_000_000) -> str:
 def refused(tree: Tree, task: Job, limit: int = 10_000_000) -> str:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(Unreadable) as caught:
-        Executables(procfs=tree.procfs(), limit_bytes=limit).sha256(task, lambda: None)
+        Executables(procfs=tree.procfs(), limit_bytes=limit).read(task, lambda: None)
     assert before == len(list(Path("/proc/self/fd").iterdir())), "no descriptor is left open"
     return str(caught.value)
 
@@ -181,7 +186,7 @@ def test_a_file_that_shrinks_is_not_half_hashed(tree: Tree, program: Path) -> No
     executables = Executables(procfs=tree.procfs(), limit_bytes=10_000_000)
 
     with pytest.raises(Unreadable, match="changed while it was read"):
-        executables.sha256(job(program), lambda: os.truncate(program, 5))
+        executables.read(job(program), lambda: os.truncate(program, 5))
 
 
 def test_a_real_memfd_is_hashed_while_it_runs() -> None:
@@ -196,10 +201,103 @@ def test_a_real_memfd_is_hashed_while_it_runs() -> None:
         assert facts is not None
         assert facts.exe is not None
         task = Job(process=process(*facts.key, exe=facts.exe), exe=facts.exe, neighbours=())
-        digest = Executables(procfs=procfs, limit_bytes=10_000_000).sha256(task, lambda: None)
+        digest = Executables(procfs=procfs, limit_bytes=10_000_000).read(task, lambda: None).sha256
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
         os.close(fd)
 
     assert hashlib.sha256(content).hexdigest() == digest
+
+
+def read_script(tree: Tree, path: str, *marks: bytes, neighbours: tuple[int | str, ...] = ()) -> Reading:
+    exe = Executable(path="/bin/sh")
+    task = Job(process=process(9, 50, exe=exe), exe=exe, neighbours=neighbours, script=path)
+    patterns = tuple(map(re.compile, marks))
+    return Executables(procfs=tree.procfs(), limit_bytes=0, marks=patterns).read(task, lambda: None)
+
+
+@pytest.fixture
+def script(tree: Tree, program: Path) -> Path:
+    """A script at /bin/prog below the root of process 9."""
+    link(tree.add(9, 50) / "root", str(program.parents[1]))
+    return program
+
+
+def link_of_old(path: Path, target: str) -> None:
+    """Make a link that was followed since its last change: its access time need not be written any more."""
+    path.symlink_to(target)
+    time.sleep(SETTLED_NS / 1e9)
+    path.is_file()
+
+
+def test_a_script_is_read_below_the_root_of_who_runs_it(tree: Tree, script: Path) -> None:
+    """Its symbolic links are those of the container, and lead nowhere else."""
+    (script.parents[1] / "usr").mkdir()
+    link_of_old(script.parents[1] / "usr/bin", "/bin")
+    expected = hashlib.sha256(CONTENT).hexdigest()
+
+    assert expected == read_script(tree, "/bin/prog").sha256
+    assert expected == read_script(tree, "/usr/bin/../bin/prog").sha256
+    assert expected == read_script(tree, "/../../bin/prog").sha256
+
+
+def test_a_script_whose_process_is_over_is_read_through_a_neighbour(tree: Tree, script: Path) -> None:
+    """A script that ran for a millisecond is found by its path."""
+    neighbour(tree, script.parents[1])
+    (tree.root / "9/root").unlink()
+
+    assert hashlib.sha256(CONTENT).hexdigest() == read_script(tree, "/bin/prog", neighbours=(7,)).sha256
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        pytest.param("/bin/none", "the process is over, and no other one sees its files", id="no such file"),
+        pytest.param("/bin", "not a regular file", id="a directory"),
+        pytest.param("/bin/large", "larger than 4194304 bytes", id="too large"),
+        pytest.param("/loop", "the script cannot be looked up: Too many levels of symbolic links", id="a loop"),
+    ],
+)
+def test_a_script_that_is_not_read_says_why(tree: Tree, script: Path, path: str, reason: str) -> None:
+    """A name that leads to no script of a bounded size."""
+    (script.parent / "large").touch()
+    os.truncate(script.parent / "large", 4 * 1024 * 1024 + 1)
+    link_of_old(script.parents[1] / "loop", "loop")
+    (script.parent / "none").exists()  # so that the kernel has it in memory that there is none
+
+    with pytest.raises(Unreadable, match=reason):
+        read_script(tree, path)
+
+
+def test_a_script_is_read_once_while_it_stays_the_same(
+    tree: Tree, script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs a thousand times is read once; what was changed, or only just written, is read again."""
+    link(tree.add(9, 50) / "root", str(script.parents[1]))
+    exe = Executable(path="/bin/sh")
+    task = Job(process=process(9, 50, exe=exe), exe=exe, neighbours=(), script="/bin/prog")
+    executables = Executables(procfs=tree.procfs(), limit_bytes=0)
+    steps: list[None] = []
+
+    def steps_of_reading() -> int:
+        steps.clear()
+        assert hashlib.sha256(script.read_bytes()).hexdigest() == executables.read(task, lambda: steps.append(None))[0]
+        return len(steps)
+
+    settled_ns = script.stat().st_ctime_ns + SETTLED_NS
+    monkeypatch.setattr("time.time_ns", lambda: settled_ns - 1)
+    assert [3, 3] == [steps_of_reading(), steps_of_reading()]
+    monkeypatch.setattr("time.time_ns", lambda: settled_ns)
+    assert [3, 0] == [steps_of_reading(), steps_of_reading()]
+    monkeypatch.undo()
+    script.write_bytes(CONTENT[1:])
+    assert steps_of_reading() > 0
+
+
+def test_what_gives_a_program_away_is_found_in_what_is_read(tree: Tree, script: Path) -> None:
+    """Also where it lies across two chunks; what matches nothing has no marks."""
+    for offset in (0, CHUNK_BYTES - 4, 2 * CHUNK_BYTES - 13):
+        script.write_bytes(b"x" * offset + b"mark-of-a-tool" + b"x" * CHUNK_BYTES)
+        assert ("mark-of-a-tool",) == read_script(tree, "/bin/prog", rb"mark-of-(?:a|the)-tool", b"none").marks
+    assert () == read_script(tree, "/bin/prog", b"none").marks

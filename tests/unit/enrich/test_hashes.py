@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from agent.counters import Counters
+from agent.enrich.executables import SETTLED_NS
 from agent.enrich.executables import Executables
 from agent.enrich.executables import Job
+from agent.enrich.executables import Reading
 from agent.enrich.executables import Unreadable
 from agent.enrich.hashes import OFF
 from agent.enrich.hashes import PENDING
-from agent.enrich.hashes import SETTLED_NS
 from agent.enrich.hashes import Digest
 from agent.enrich.hashes import Hashes
 from agent.enrich.hashes import unknown
@@ -35,13 +36,13 @@ class Gate(Executables):
         self.let = threading.Semaphore(0)
         self.asked: list[str] = []
 
-    def sha256(self, job: Job, progress: Callable[[], None]) -> str:
+    def read(self, job: Job, progress: Callable[[], None]) -> Reading:
         self.asked.append(job.exe.path)
         self.entered.release()
         assert self.let.acquire(timeout=LONG)
         if job.exe.path == "/bad":
             raise Unreadable("bad")
-        return job.exe.path
+        return Reading(job.exe.path)
 
 
 class Bench:
