@@ -84,7 +84,7 @@ def test_is_declared_in_guardduty_s_words(finding):
 @pytest.mark.parametrize("finding", TYPES, ids=lambda finding: finding.name)
 def test_name_and_file_tell_each_other(finding):
     """From the name you can name the file, and back."""
-    joined = finding.name.replace(":Runtime/", "_").replace("CryptoCurrency", "Cryptocurrency")
+    joined = finding.name.replace(":Runtime/", "_").replace("CryptoCurrency", "Cryptocurrency").replace("C&C", "Cc")
     stem = re.sub(r"[.!]|(?<=[a-z])(?=[A-Z])", "_", joined).lower()
 
     assert stem == Path(finding.match.__code__.co_filename).stem

@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from agent import findings
-from agent import intel
 from agent import simulate
 from agent.errors import HostUnsupported
 from agent.simulate import _base
 from agent.simulate import _container
-from agent.simulate import cryptocurrency_bitcoin_tool_b_dns as dns
 from agent.simulate import execution_new_library_loaded as new_library
 
 
@@ -117,16 +115,3 @@ def test_a_host_without_that_library_says_so(tmp_path):
     """On musl there is nothing of the kind, and that is said."""
     with pytest.raises(HostUnsupported, match=r"no libm\.so\.6"):
         new_library.library(tmp_path)
-
-
-def test_the_question_is_a_dns_message():
-    """The packet is what a resolver would send: one question, recursion desired (RFC 1035 4.1)."""
-    message = dns.question("pool.minexmr.com", transaction=0x1234)
-
-    assert bytes.fromhex("1234 0100 0001 0000 0000 0000") == message[:12]
-    assert b"\x04pool\x07minexmr\x03com\x00" + bytes.fromhex("0001 0001") == message[12:]
-
-
-def test_the_question_is_about_a_domain_on_the_list():
-    """The trigger asks for what the finding looks for."""
-    assert intel.bundled().domain(dns.DOMAIN, "cryptocurrency") is not None

@@ -1,0 +1,44 @@
+"""What the types about addresses share: whether the other end of a connection is on a threat list."""
+
+from __future__ import annotations
+
+from agent.model import Context
+from agent.model import Evidence
+from agent.model import NetAccept
+from agent.model import NetConnect
+from agent.model import Socket
+
+OUTBOUND, INBOUND = "OUTBOUND", "INBOUND"
+
+
+def contacted(finding: str, category: str, event: NetConnect | NetAccept, context: Context) -> Evidence | None:
+    """Return the connection and the entry of a list of `category` that covers its other end."""
+    wire = connection(event)
+    if wire is None or wire.remote_address is None:
+        return None
+    threat = context.intel.address(wire.remote_address, category)
+    if threat is None or context.benign.excuse(finding, event, context) is not None:
+        return None
+    inbound = isinstance(event, NetAccept)
+    return Evidence(
+        reason=f"{wire.remote_address} is under {threat.entry} of the list {threat.list_name}",
+        socket=wire,
+        connection_direction=INBOUND if inbound else OUTBOUND,
+        address_family="AF_INET6" if ":" in wire.remote_address else "AF_INET",
+        iana_protocol_number=wire.protocol,
+        threats=(threat,),
+    )
+
+
+def connection(event: NetConnect | NetAccept) -> Socket | None:
+    """Return the connection that was accepted, or as much as is known of one while it is made."""
+    if isinstance(event, NetAccept):
+        return event.socket
+    return Socket(
+        protocol=event.protocol,
+        local_address=None,
+        local_port=None,
+        remote_address=event.remote_address,
+        remote_port=event.remote_port,
+        cookie=event.cookie,
+    )

@@ -1,0 +1,36 @@
+"""A process asked for a domain that is known to ask people for their passwords.
+
+Either somebody is being deceived here, or this host serves those who deceive.
+
+Noise: mail filters and link checkers; a resolver of this host, which repeats each question as its own.
+Blind to: domains that are on no list: most live for hours; DNS over TLS, HTTPS or other ports than 53.
+"""
+
+from __future__ import annotations
+
+from agent.findings._base import FindingType
+from agent.findings._domains import listed
+from agent.findings._network_examples import around_a_name
+from agent.model import Context
+from agent.model import DnsAnswer
+from agent.model import DnsQuery
+from agent.model import Evidence
+from agent.model import Severity
+
+NAME = "Trojan:Runtime/PhishingDomainRequest!DNS"
+
+
+def match(event: DnsQuery | DnsAnswer, context: Context) -> Evidence | None:
+    """Return the name asked for, or that its answer leads to, and the entry of the list that covers it."""
+    return listed(NAME, "phishing", event, context)
+
+
+FINDING = FindingType[DnsQuery | DnsAnswer](
+    name=NAME,
+    severity=Severity.HIGH,
+    attack="T1566.002",
+    title="{process} {place} asked for a domain of phishing",
+    on=(DnsQuery, DnsAnswer),
+    match=match,
+    examples=around_a_name("guarddutyphishingactivity.com"),
+)

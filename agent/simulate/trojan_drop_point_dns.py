@@ -1,0 +1,17 @@
+"""A process asks a resolver of its own for GuardDuty's test domain for drop points."""
+
+from __future__ import annotations
+
+from agent.simulate._base import Deed
+from agent.simulate._base import Trigger
+from agent.simulate._network import ask
+
+DOMAIN = "guarddutydroppointactivity.com"
+
+
+def run() -> Deed:
+    """Ask for the domain."""
+    return ask(DOMAIN)
+
+
+TRIGGER = Trigger(finding="Trojan:Runtime/DropPoint!DNS", needs=("root",), run=run)
