@@ -183,6 +183,12 @@ def process_exec(**changes: Any) -> ProcessExec:
     return replace(_PROCESS_EXEC, **changes)
 
 
+def command(*args: str, **changes: Any) -> ProcessExec:
+    """Return the start of the program at `args[0]`, as old as its container, with these arguments."""
+    how = {"path": args[0], "filename": args[0], "args": args, "comm": args[0].rpartition("/")[2][:15]}
+    return replace(_PROCESS_EXEC, **{**how, "changed_at_ns": BEFORE_START, **changes})
+
+
 def library_map(**changes: Any) -> LibraryMap:
     """Return the mapping of /tmp/x.so, changed just after its container started."""
     return replace(_LIBRARY_MAP, **changes)
