@@ -46,6 +46,7 @@
 struct file_open_record {
 	struct record_header header;
 	struct file_info file;
+	struct target_info target;
 	u32 flags_raw;
 	u32 created;
 	u32 path_end;
@@ -134,6 +135,7 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 	record->flags_raw = call->flags;
 	record->created = 0;
 	record->sensitive = call->sensitive;
+	fill_target(&record->target, file ? process_of(file) : 0, 0);
 	__builtin_memset(&record->file, 0, sizeof(record->file));
 	if (file) {
 		fill_file(&record->file, file);

@@ -101,6 +101,24 @@ static __always_inline u32 is_sensitive(struct file *file, bool writes)
 	return 0;
 }
 
+#define PROC_SUPER_MAGIC 0x9fa0 // include/uapi/linux/magic.h
+
+// Of a file below /proc/PID the process, by the kernel's own word and not by the
+// number that its name has there; 0 for any other file, and for one that is gone.
+static __always_inline struct task_struct *process_of(struct file *file)
+{
+	struct inode *inode = READ(file, f_inode);
+	struct super_block *super = READ(inode, i_sb);
+	if (READ(super, s_magic) != PROC_SUPER_MAGIC)
+		return 0;
+	struct proc_inode *of_proc = CONTAINER_OF(inode, struct proc_inode, vfs_inode);
+	struct pid *pid = READ(of_proc, pid);
+	if (!pid)
+		return 0;
+	struct hlist_node *first = READ(pid, tasks[0].first); // PIDTYPE_PID
+	return first ? CONTAINER_OF(first, struct task_struct, pid_links[0]) : 0;
+}
+
 #define REPEAT_NS 1000000000ULL // shorter than anybody needs to tell two writes apart
 
 struct written_file {

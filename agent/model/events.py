@@ -178,7 +178,7 @@ class ProcessExit(Event, frozen=True, kw_only=True, tag="process_exit"):
     signal: int | None
 
 
-class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
+class FileOpen(Event, Aimed, frozen=True, kw_only=True, tag="file_open"):
     """A regular file was created or opened for writing, or a sensitive one opened at all."""
 
     path: str
@@ -195,6 +195,9 @@ class FileOpen(Event, frozen=True, kw_only=True, tag="file_open"):
     """Of the file system, where the name is on the list for that one alone, and is the file's own there whatever it is
     mounted at: PROC_SUPER_MAGIC or CGROUP_SUPER_MAGIC (include/uapi/linux/magic.h)."""
     upper: bool | None
+    target_tgid: int | None = None
+    """Of a file below /proc/PID, the process, by whatever number it goes there; None for any other file."""
+    target_started_ns: int | None = None
     user_path: str | None = None
     """The path as the caller wrote it: a second witness where the descriptor could be raced."""
 

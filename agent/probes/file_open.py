@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.model import FileOpen
+from agent.probes import _target
 from agent.probes import header
 from agent.probes.declaration import Hook
 from agent.probes.declaration import Lane
@@ -24,6 +25,7 @@ RECORD = Layout(
     "file_open_record",
     ("header", f"{header.HEADER.size}s"),
     ("file", f"{header.FILE.size}s"),
+    ("target", f"{_target.TARGET.size}s"),
     ("flags_raw", "I"),
     ("created", "I"),
     ("path_end", "I"),
@@ -40,6 +42,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
     file = header.FILE.unpack(fields.file)
     path = header.section(record, _DATA, fields.path_end)
     user_path = header.section(record, fields.path_end, len(record))
+    target = _target.TARGET.unpack(fields.target)
     return FileOpen(
         **common,
         path=header.path(path) if path else header.NO_PATH,
@@ -51,6 +54,8 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> FileOpen:
         sensitive=bool(fields.sensitive),
         magic_raw=fields.sensitive if fields.sensitive > _ANYWHERE else None,
         upper=header.upper(file.upper),
+        target_tgid=target.tgid or None,
+        target_started_ns=target.started_ns if target.tgid else None,
         user_path=header.c_string(user_path) if user_path else None,
     )
 

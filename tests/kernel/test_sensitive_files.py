@@ -12,6 +12,7 @@ import pytest
 from agent import probes
 from agent.model import FileOpen
 from agent.model import ProcessExit
+from agent.model import ProcessFork
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from tests import containers
@@ -102,6 +103,44 @@ def test_memory_of_a_process(sensor: Sensed, tmp_path: Path, mode: str, flags: i
     assert (flags, True) == (access, sensitive)
     assert path.startswith("/proc/")
     assert path.endswith("/mem")
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param("/proc/{pid}/mem", id="by its process"),
+        pytest.param("/proc/{pid}/task/{pid}/mem", id="by a thread of it"),
+    ],
+)
+def test_whose_memory_it_is(sensor: Sensed, opened: str) -> None:
+    """The process whose memory was opened is named as the kernel knows it."""
+    code = (
+        "import os, signal\nchild = os.fork()\nif child == 0: signal.pause()\n"
+        f"os.open({opened!r}.format(pid=child), os.O_RDWR); os.kill(child, 9); os.wait()"
+    )
+    pid = deeds.python(code)
+
+    event = sensor.of_pid(FileOpen, pid)
+    fork = sensor.until(ProcessFork, lambda event: event.tgid == pid)
+    assert (fork.child, True) == (event.target, event.changes)
+
+
+def test_memory_of_a_process_in_a_container(sensor: Sensed) -> None:
+    """There the number in the path is another's on the host; who is meant is told all the same."""
+    with containers.running_container() as container:
+        done = container.exec(["/bin/sh", "-c", "sleep 60 & exec 3<>/proc/$!/mem; kill $!; echo $!"])
+
+        event = sensor.until(FileOpen, lambda event: event.tgid == done.pid and event.path.endswith("/mem"))
+    fork = sensor.until(ProcessFork, lambda event: event.tgid == done.pid)
+    assert (fork.child, f"/{done.stdout.strip()}/mem") == (event.target, event.path.removeprefix("/proc"))
+    assert int(done.stdout) != fork.child_tgid
+
+
+def test_a_file_of_nobody(sensor: Sensed, files: Path) -> None:
+    """A file that is not below /proc/PID is no process's."""
+    pid = deeds.python("import sys; open(sys.argv[1], 'ab')", str(files / "etc/shadow"))
+
+    assert sensor.of_pid(FileOpen, pid).target is None
 
 
 @pytest.mark.parametrize(

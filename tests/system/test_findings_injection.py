@@ -18,15 +18,17 @@ import pytest
 
 from agent import simulate
 from agent.pipeline import HASH_WAIT_S
+from tests.containers import running_container
 from tests.system import deeds
 from tests.system.running import Found
 from tests.system.running import Run
 from tests.unit.collector.test_guardduty import wrong
 
+PROC = "DefenseEvasion:Runtime/ProcessInjection.Proc"
 PTRACE = "DefenseEvasion:Runtime/ProcessInjection.Ptrace"
 WRITE = "DefenseEvasion:Runtime/ProcessInjection.VirtualMemoryWrite"
 ANTI_DEBUGGING = "DefenseEvasion:Runtime/PtraceAntiDebugging"
-OURS = (PTRACE, WRITE, ANTI_DEBUGGING)
+OURS = (PROC, PTRACE, WRITE, ANTI_DEBUGGING)
 
 SLEEP = os.path.realpath("/bin/sleep")
 
@@ -125,6 +127,20 @@ os.waitpid(child, 0)
 """
 
 
+def memory_opened(_: Path) -> Done:
+    """The memory of a process that is asleep, opened by one that is no relative."""
+    code = "os.open(f'/proc/{target}/task/{target}/mem', os.O_RDWR)"
+    return at_another(code, 0)(_)._replace(result=None)
+
+
+def memory_opened_in_a_container(_: Path) -> Done:
+    """There the number in the path is not that of the host."""
+    with running_container() as container:
+        done = deeds.succeeded(container.exec(["/bin/sh", "-c", "sleep 60 & exec 3<>/proc/$!/mem; kill $!"]))
+        time.sleep(deeds.HASHED_S)
+    return Done(done.pid, deeds.SH)
+
+
 def into_a_child(_: Path) -> Done:
     """A program that puts code into a child that asked to be traced: hollowing."""
     return Done(python(OF_CHILD), deeds.OUR_PYTHON, result=0)
@@ -147,6 +163,8 @@ def asks_after_daemonizing(directory: Path) -> Done:
 
 FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     **{f"simulate {name}": (name, simulated(name)) for name in OURS},
+    "the memory of another": (PROC, memory_opened),
+    "memory in a container": (PROC, memory_opened_in_a_container),
     "ptrace SEIZE": (PTRACE, at_another("assert ptrace(0x4206, target) == 0", 0)),
     "ptrace refused": (PTRACE, at_another(f"{AS_NOBODY}ptrace(16, target)", -1)),
     "ptrace POKE of a child": (PTRACE, into_a_child),
