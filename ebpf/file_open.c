@@ -21,15 +21,15 @@
 // The same program that opens the same file for writing again within a second is
 // counted as repeated and not told: nothing new is known by it. Any other writer
 // in between is told, and so is the return of the first, so that the last one to
-// write is always known; what is new, or not certain (fd_shared), is always told.
+// write is always known; what is new, or not certain (fd_shared), is always told, and
+// so is a sensitive file that is emptied, though its writer just added to it.
 // So it is with reading a sensitive file, of which each reader is told.
 //
 // Beyond PLAIN_WRITES a second of one cgroup what is neither new, nor a program, nor
 // sensitive is counted as throttled: a flood must not push out what others do.
 //
 // Blind to: opens by open_by_handle_at, inside the kernel (core dumps); descriptors
-// received from others (SCM_RIGHTS, pidfd_getfd) or inherited; what
-// O_RDONLY|O_TRUNC empties; O_PATH; writes through a mapping; the agent itself.
+// received from others (SCM_RIGHTS, pidfd_getfd) or inherited; O_PATH; writes through a mapping; the agent itself.
 // In a shared table a decoy regular file of the same access mode is named, and
 // only the user path tells; any decoy that is not written escapes when openat2's
 // flags, too, were changed to a read in time, and behind a decoy that is not
@@ -41,6 +41,7 @@
 #define O_WRONLY 1
 #define O_RDWR 2
 #define O_CREAT 0100
+#define O_TRUNC 01000
 #define O_PATH 010000000
 
 struct file_open_record {
@@ -75,7 +76,7 @@ static __always_inline bool wants_to_write(u32 flags)
 	u32 mode = flags & O_ACCMODE;
 	if (flags & O_PATH)
 		return false;
-	return mode == O_WRONLY || mode == O_RDWR || flags & O_CREAT;
+	return mode == O_WRONLY || mode == O_RDWR || flags & (O_CREAT | O_TRUNC);
 }
 
 // An open for writing gives no socket and no directory, and the mode asked for.
@@ -85,9 +86,17 @@ static __always_inline bool contradicts(struct file *file, u32 flags)
 	return type == S_IFSOCK || type == S_IFDIR || (READ(file, f_flags) ^ flags) & O_ACCMODE;
 }
 
+// O_TRUNC empties a file that is opened to read, too.
+static __always_inline bool is_emptied(struct file *file, u32 flags)
+{
+	return flags & O_TRUNC && !(flags & O_PATH) && file_type(file) == S_IFREG;
+}
+
 static __always_inline bool is_worth_telling(struct file *file, struct open_call *call)
 {
 	if (file && call->may_write && is_written(file))
+		return true;
+	if (file && is_emptied(file, call->flags))
 		return true;
 	if (!wants_to_write(call->flags))
 		return !file && call->trust & FLAG_FD_SHARED; // a read that was hidden
@@ -139,7 +148,7 @@ static __always_inline void file_open_body(struct task_struct *task, struct file
 	__builtin_memset(&record->file, 0, sizeof(record->file));
 	if (file) {
 		fill_file(&record->file, file);
-		record->flags_raw = READ(file, f_flags);
+		record->flags_raw = READ(file, f_flags) | (call->flags & O_TRUNC); // the kernel forgets that it emptied it
 		record->created = (READ(file, f_mode) & FMODE_CREATED) != 0;
 		append_path(&record->header, OPEN_PATH_LIMIT, READ(file, f_path));
 	}
@@ -162,7 +171,7 @@ static __always_inline void file_opened(struct task_struct *task, struct file *f
 	call->sensitive = file ? is_sensitive(file, call->may_write) : 0;
 	if (!call->sensitive && !is_worth_telling(file, call) || is_own_task(task))
 		return;
-	if (file && !call->trust && is_repeated(task, file)) {
+	if (file && !call->trust && is_repeated(task, file) && !(call->sensitive && call->flags & O_TRUNC)) {
 		count_repeated(SLOT_file_open);
 		return;
 	}

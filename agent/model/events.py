@@ -187,7 +187,7 @@ class FileOpen(Event, Aimed, frozen=True, kw_only=True, tag="file_open"):
     device: int
     inode: int
     flags_raw: int
-    """f_flags of the open file (include/uapi/asm-generic/fcntl.h)."""
+    """f_flags of the open file (include/uapi/asm-generic/fcntl.h), and O_TRUNC (01000) where it was asked for."""
     created: bool
     sensitive: bool = False
     """Its name is on the list (agent/sensor/ebpf/sensitive.py, `[sensor] sensitive_files`)."""
@@ -203,8 +203,8 @@ class FileOpen(Event, Aimed, frozen=True, kw_only=True, tag="file_open"):
 
     @property
     def changes(self) -> bool:
-        """Return whether the file is new or may be written: one that is sensitive may be read only."""
-        return self.created or bool(self.flags_raw & os.O_ACCMODE)
+        """Return whether the file is new, emptied or may be written: one that is sensitive may be read only."""
+        return self.created or bool(self.flags_raw & (os.O_ACCMODE | os.O_TRUNC))
 
     @property
     def file(self) -> FileId:

@@ -74,12 +74,13 @@ def test_agent_is_left_out(sensor: Sensed, tmp_path: Path) -> None:
     [
         pytest.param(os.O_WRONLY | os.O_CREAT, os.O_WRONLY, id="create, but it is there"),
         pytest.param(os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_APPEND, id="append"),
-        pytest.param(os.O_WRONLY | os.O_TRUNC, os.O_WRONLY, id="truncate"),
+        pytest.param(os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_TRUNC, id="emptied"),
+        pytest.param(os.O_RDONLY | os.O_TRUNC, os.O_TRUNC, id="emptied by who only reads"),
         pytest.param(os.O_RDWR, os.O_RDWR, id="read and write"),
     ],
 )
 def test_opened_for_writing(sensor: Sensed, tmp_path: Path, flags: int, kept: int) -> None:
-    """A file opened for writing is named with its identity and the flags that the open file has."""
+    """A file opened for writing is named with its identity and the flags that the open file has, and O_TRUNC."""
     target = tmp_path / "target"
     target.write_text("before")
     pid = deeds.python(OPEN_IT, str(target), str(flags))

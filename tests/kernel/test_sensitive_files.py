@@ -261,6 +261,24 @@ def test_repeats_are_counted(sensor: Sensed, files: Path) -> None:
     assert sensor.source.counters()["sensor.file_open.repeated"] - before >= 100
 
 
+EMPTIED = """
+import os, sys
+for flags in (os.O_APPEND, os.O_APPEND, os.O_TRUNC):
+    os.close(os.open(sys.argv[1], os.O_WRONLY | flags))
+"""
+
+
+def test_a_log_that_is_emptied_is_told(sensor: Sensed, files: Path) -> None:
+    """Who adds to a sensitive file hides nothing of what he then does to it: each time that it is emptied is told."""
+    path = files / "etc/passwd"
+    pid = deeds.python(EMPTIED, str(path))
+    sensor.until(ProcessExit, lambda event: event.tgid == pid)
+    sensor.collect(0.3)
+
+    events = sensor.all(FileOpen, lambda event: event.tgid == pid)
+    assert [0, os.O_TRUNC] == [event.flags_raw & os.O_TRUNC for event in events if event.path == str(path)]
+
+
 RACE = """
 path = os.fsencode(sys.argv[1])
 fd = next_fd()
