@@ -21,6 +21,9 @@ from agent.model import Event
 from agent.model import NetAccept
 from agent.model import NetConnect
 
+UNLISTED = "198.51.100.10"
+"""An address in no list, beside those that are in the list for tests."""
+
 _QUERY = dns_query("www.example.org")
 _ASKED = {field: getattr(_QUERY, field) for field in _QUERY.__struct_fields__}
 _HEADER = {field: getattr(_QUERY, field) for field in Event.__struct_fields__}
@@ -47,7 +50,7 @@ def address(name: str, value: str) -> DnsRecord:
 
 def net_accept(remote_address: str, **changes: Any) -> NetAccept:
     """Return a TCP connection that `remote_address` made to this host."""
-    return replace(_NET_ACCEPT, socket=socket(remote_address=remote_address), **changes)
+    return replace(_NET_ACCEPT, **{"socket": socket(remote_address=remote_address), **changes})
 
 
 def net_connect(remote_address: str, **changes: Any) -> NetConnect:
@@ -76,22 +79,18 @@ def around_a_name(entry: str) -> tuple[Example[DnsQuery | DnsAnswer], ...]:
     )
 
 
-def around_an_address(inside: str, outside: str) -> tuple[Example[NetConnect | NetAccept], ...]:
-    """Return what holds for every type that looks an address up in a list with `inside`, and not `outside`."""
+def around_an_address(entry: str, entry6: str) -> tuple[Example[NetConnect], ...]:
+    """Return what holds for every type that looks an address up in a list with `entry` and `entry6`."""
     return (
         fires(
             "a connection to it",
-            net_connect(inside),
+            net_connect(entry),
             on_host(),
             shows={"address_family": "AF_INET", "iana_protocol_number": 6, "connection_direction": "OUTBOUND"},
         ),
-        fires("a datagram, in a container", net_connect(inside, protocol=17, connected=False), in_container()),
-        fires(
-            "written as an IPv6 address",
-            net_connect(f"::ffff:{inside}"),
-            on_host(),
-            shows={"address_family": "AF_INET6"},
-        ),
-        silent("the address next to it", net_connect(outside), on_host()),
-        silent("its digits in an IPv6 address that is not it", net_connect(f"64:ff9b::{inside}"), on_host()),
+        fires("a datagram, in a container", net_connect(entry, protocol=17, connected=False), in_container()),
+        fires("by IPv6", net_connect(entry6), on_host(), shows={"address_family": "AF_INET6"}),
+        fires("mapped into IPv6", net_connect(f"::ffff:{entry}"), on_host()),
+        silent("the address next to it", net_connect(UNLISTED), on_host()),
+        silent("its digits in an IPv6 address that is not it", net_connect(f"64:ff9b::{entry}"), on_host()),
     )

@@ -1,0 +1,18 @@
+"""A process connects to the test address of a sinkhole, in a network of its own: to itself."""
+
+from __future__ import annotations
+
+from agent.simulate._base import Deed
+from agent.simulate._base import Trigger
+from agent.simulate._network import connect
+
+ADDRESS = "198.51.100.15"  # of the list of test addresses: nobody's (RFC 5737)
+PORT = 80
+
+
+def run() -> Deed:
+    """Connect."""
+    return connect(ADDRESS, PORT)
+
+
+TRIGGER = Trigger(finding="Trojan:Runtime/BlackholeTraffic", needs=("root",), run=run)

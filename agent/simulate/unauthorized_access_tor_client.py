@@ -1,0 +1,18 @@
+"""A process connects to the test address of a guard of Tor, in a network of its own: to itself."""
+
+from __future__ import annotations
+
+from agent.simulate._base import Deed
+from agent.simulate._base import Trigger
+from agent.simulate._network import connect
+
+ADDRESS = "198.51.100.14"  # of the list of test addresses: nobody's (RFC 5737)
+PORT = 9001
+
+
+def run() -> Deed:
+    """Connect."""
+    return connect(ADDRESS, PORT)
+
+
+TRIGGER = Trigger(finding="UnauthorizedAccess:Runtime/TorClient", needs=("root",), run=run)
