@@ -37,6 +37,8 @@ from agent.model import Stdio
 from agent.model import Surroundings
 from agent.model import UnixConnect
 from agent.model import Userfaultfd
+from agent.model import UserId
+from agent.model import UserIds
 from agent.model import Writer
 
 E = TypeVar("E", bound=Event)
@@ -142,6 +144,10 @@ _FILE_OPEN = FileOpen(
 _MOUNT = Mount(**_HEADER, operation="mount", source="/dev/sda1", target="/mnt", filesystem="ext4", flags_raw=0)
 _UNIX_CONNECT = UnixConnect(**_HEADER, path="/run/x.sock", abstract=False, type_raw=1)
 _USERFAULTFD = Userfaultfd(**_HEADER, flags_raw=0)
+_NOBODY = UserIds(
+    uid=65534, euid=65534, suid=65534, gid=65534, egid=65534, sgid=65534, effective_raw=0, permitted_raw=0
+)
+_USER_ID = UserId(**_HEADER, old=_NOBODY, new=replace(_NOBODY, uid=0, euid=0, suid=0))
 _PROCESS = Process(
     key=ProcessKey(_HEADER["tgid"], _HEADER["started_ns"] // 10_000_000),
     uuid="0d6f2f0a-0000-5000-8000-000000000001",
@@ -232,6 +238,16 @@ def mount(**changes: Any) -> Mount:
 def userfaultfd(**changes: Any) -> Userfaultfd:
     """Return the descriptor of page faults, made."""
     return replace(_USERFAULTFD, **changes)
+
+
+def user_id(old: UserIds | None = _NOBODY, **new: int) -> UserId:
+    """Return a change of ids from nobody's, `old`, to root's but for those that are given."""
+    return replace(_USER_ID, old=old, new=replace(_USER_ID.new, **new))
+
+
+def nobody(**changes: int) -> UserIds:
+    """Return the ids of a user without rights."""
+    return replace(_NOBODY, **changes)
 
 
 def socket(**changes: Any) -> Socket:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -28,7 +31,8 @@ PROC = "DefenseEvasion:Runtime/ProcessInjection.Proc"
 PTRACE = "DefenseEvasion:Runtime/ProcessInjection.Ptrace"
 WRITE = "DefenseEvasion:Runtime/ProcessInjection.VirtualMemoryWrite"
 ANTI_DEBUGGING = "DefenseEvasion:Runtime/PtraceAntiDebugging"
-OURS = (PROC, PTRACE, WRITE, ANTI_DEBUGGING)
+ELEVATION = "PrivilegeEscalation:Runtime/ElevationToRoot"
+OURS = (ELEVATION, PROC, PTRACE, WRITE, ANTI_DEBUGGING)
 
 SLEEP = os.path.realpath("/bin/sleep")
 
@@ -161,6 +165,37 @@ def asks_after_daemonizing(directory: Path) -> Done:
     return Done(int(done.stdout), str(shell), result=0)
 
 
+NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+def a_shell_with_the_bit(_: Path) -> Done:
+    """What an intruder leaves behind: a shell of root's under another name."""
+    with open_to_all() as place:
+        shell = copied(deeds.BASH, place, "cache")
+        shell.chmod(0o4755)
+        return Done(deeds.start(shell, "-p", "-c", '[ "$EUID" = 0 ]', **NOBODY), str(shell))
+
+
+CAP_SETUID = (0x02000001, 1 << 7, 0, 0, 0)  # VFS_CAP_REVISION_2, effective (include/uapi/linux/capability.h)
+
+
+def an_interpreter_with_a_capability(_: Path) -> Done:
+    """Perl that may take any id."""
+    with open_to_all() as place:
+        perl = copied(os.path.realpath(shutil.which("perl") or "perl"), place, "perl")
+        os.setxattr(perl, "security.capability", struct.pack("<5I", *CAP_SETUID))
+        return Done(deeds.start(perl, "-e", "$< = 0; $> = 0; exit($>)", **NOBODY), str(perl))
+
+
+@contextlib.contextmanager
+def open_to_all() -> Iterator[Path]:
+    """Give a directory that every user may enter, as those above it are not."""
+    with tempfile.TemporaryDirectory(prefix="vedette-test-", ignore_cleanup_errors=True) as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+        time.sleep(deeds.HASHED_S)
+
+
 FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     **{f"simulate {name}": (name, simulated(name)) for name in OURS},
     "the memory of another": (PROC, memory_opened),
@@ -170,6 +205,8 @@ FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     "ptrace POKE of a child": (PTRACE, into_a_child),
     "a write that fails": (WRITE, at_another(PIECE, -14)),
     "a write that is refused": (WRITE, at_another(AS_NOBODY + PIECE, -1)),
+    "a shell with the set-user-id bit": (ELEVATION, a_shell_with_the_bit),
+    "an interpreter with a capability": (ELEVATION, an_interpreter_with_a_capability),
     "TRACEME of a child": (ANTI_DEBUGGING, asks_after_daemonizing),
 }
 
