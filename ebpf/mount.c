@@ -44,6 +44,7 @@
 #define KNOWN_TYPE 4
 #define KNOWN_KEY 8
 #define KNOWN_VALUE 16
+#define KNOWN_WHOLE 32 // what is put in place is all of its file system, and no directory of it
 
 struct mount_record {
 	struct record_header header;
@@ -70,6 +71,8 @@ struct mount_call {
 	struct file_system_type *type;
 	u32 call;
 	u32 trust;
+	u32 whole; // KNOWN_WHOLE, or 0
+	u32 reserved;
 };
 
 struct mount_name {
@@ -123,6 +126,7 @@ static __always_inline void fill_names(struct mount_record *record, struct mount
 	user_name(record, key, MOUNT_TARGET_BYTES, call->key);
 	if (!is_secret(record->target))
 		user_name(record, value, MOUNT_SOURCE_BYTES, call->value);
+	record->known |= call->whole;
 	if (call->moved)
 		kernel_name(record, source, MOUNT_SOURCE_BYTES, READ(call->moved, mnt_devname));
 	if (call->type)
@@ -168,6 +172,7 @@ static __always_inline void read_move_mount(struct mount_call *call, struct task
 	struct super_block *super = READ(vfsmount, mnt_sb);
 	call->moved = CONTAINER_OF(vfsmount, struct mount, mnt);
 	call->type = READ(super, s_type);
+	call->whole = READ(vfsmount, mnt_root) == READ(super, s_root) ? KNOWN_WHOLE : 0;
 }
 
 // Whose descriptor stands for nothing that can be set up is told with the result alone.

@@ -541,6 +541,8 @@ class Mount(Event, frozen=True, kw_only=True, tag="mount"):
     """What `fsconfig` sets, as the caller wrote it: `source`, for one."""
     value: str | None = None
     """What it is set to, where that is text and no secret: a password never is here."""
+    whole: bool | None = None
+    """Of a mount put in place by its descriptor: whether it is all of its file system, and no directory of it."""
     flags_raw: int
     """Those of the call: MS_*, MNT_*, MOVE_MOUNT_*, FSOPEN_* or OPEN_TREE_*, or the command of `fsconfig`, FSCONFIG_*
     (include/uapi/linux/mount.h); of an existing mount what it has of MS_*."""

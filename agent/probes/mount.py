@@ -26,7 +26,7 @@ RECORD = Layout(
     ("filesystem", "64s"),
 )
 _CALLS = ("mount", "umount", "move_mount", "fsopen", "fsconfig", "open_tree")  # CALL_* in ebpf/mount.c
-_SOURCE, _TARGET, _TYPE, _KEY, _VALUE = 1, 2, 4, 8, 16  # KNOWN_*
+_SOURCE, _TARGET, _TYPE, _KEY, _VALUE, _WHOLE = 1, 2, 4, 8, 16, 32  # KNOWN_*
 KNOWN_ALL = _SOURCE | _TARGET | _TYPE  # of a mount that is there
 
 
@@ -34,14 +34,17 @@ def to_event(fields: Any, _record: bytes, common: dict[str, Any]) -> Mount:
     """Return the event.  Raises MalformedRecord when the call is none that we know."""
     if fields.call >= len(_CALLS):
         raise MalformedRecord(f"mount call {fields.call}")
+    operation = _CALLS[fields.call]
+    by_descriptor = operation == "move_mount" and fields.known & _TYPE
     return Mount(
         **common,
-        operation=_CALLS[fields.call],
+        operation=operation,
         source=header.c_string(fields.source) if fields.known & _SOURCE else None,
         target=header.c_string(fields.target) if fields.known & _TARGET else None,
         filesystem=header.c_string(fields.filesystem) if fields.known & _TYPE else None,
         key=header.c_string(fields.target) if fields.known & _KEY else None,
         value=header.c_string(fields.source) if fields.known & _VALUE else None,
+        whole=bool(fields.known & _WHOLE) if by_descriptor else None,
         flags_raw=fields.flags_raw,
     )
 

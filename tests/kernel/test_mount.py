@@ -100,7 +100,7 @@ def test_new_way(sensor: Sensed, tmp_path: Path) -> None:
     opened, moved = told(sensor, pid, "fsopen", "move_mount")
     assert ("fsopen", "tmpfs", None, CLOEXEC) == (opened.operation, opened.filesystem, opened.target, opened.flags_raw)
     assert ("none", ".", "tmpfs", FROM_EMPTY) == (moved.source, moved.target, moved.filesystem, moved.flags_raw)
-    assert (0, ("user_memory",)) == (moved.result, moved.flags)
+    assert (0, ("user_memory",), True) == (moved.result, moved.flags, moved.whole)
 
 
 def test_by_descriptors_alone(sensor: Sensed, tmp_path: Path) -> None:
@@ -172,6 +172,18 @@ def test_open_tree(sensor: Sensed, tmp_path: Path) -> None:
     assert ("/proc", None, None, ("user_memory",)) == (cloned.source, cloned.target, cloned.filesystem, cloned.flags)
 
 
+def test_directory(sensor: Sensed, tmp_path: Path) -> None:
+    """Of a directory that is cloned it is told that it is not all of its file system."""
+    code = (
+        f"tree = libc.syscall({OPEN_TREE}, {HERE}, b'/proc/sys', {CLONE})\n"
+        f"assert move(tree, b'', b'.', {FROM_EMPTY}) == 0"
+    )
+    pid = deeds.python(PROLOGUE + code, str(tmp_path))
+
+    [event] = told(sensor, pid, "move_mount")
+    assert ("proc", False) == (event.filesystem, event.whole)
+
+
 def test_moved_by_path(sensor: Sensed, tmp_path: Path) -> None:
     """A mount that is moved from one path to another is told by both."""
     code = (
@@ -182,6 +194,7 @@ def test_moved_by_path(sensor: Sensed, tmp_path: Path) -> None:
 
     [event] = told(sensor, pid, "move_mount")
     assert ("from", "to", None, ("user_memory",)) == (event.source, event.target, event.filesystem, event.flags)
+    assert event.whole is None
 
 
 def test_threads(sensor: Sensed, tmp_path: Path) -> None:
