@@ -75,6 +75,7 @@ class Classifier:
             outbound_cookies=surroundings.outbound_cookies,
             target=surroundings.target,
             mapping=surroundings.mapping,
+            peers=surroundings.peers,
             contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,

@@ -16,6 +16,7 @@ from agent.enrich.hashes import Digest
 from agent.enrich.hashes import Hashes
 from agent.enrich.limits import DEFAULTS
 from agent.enrich.limits import Limits
+from agent.enrich.peers import PeerTable
 from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
 from agent.enrich.scripts import absolute
@@ -30,7 +31,9 @@ from agent.model import Host
 from agent.model import LibraryMap
 from agent.model import Mapping
 from agent.model import MemProtect
+from agent.model import NetAccept
 from agent.model import NetConnect
+from agent.model import Peers
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessExit
@@ -63,6 +66,7 @@ class Enricher:
         self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
         self._writers = Writers(counters=counters, limit=limits.writers)
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
+        self._peers = PeerTable(counters=counters, limit=limits.speakers)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
         self._hashes = Hashes(executables, counters=counters, limits=limits)
 
@@ -85,6 +89,7 @@ class Enricher:
             outbound_cookies=self._sockets.among(_cookies(event)),
             target=self._processes.target(event.target) if isinstance(event, Aimed) else None,
             mapping=self._protected(event, actor),
+            peers=self._met(event),
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -110,7 +115,7 @@ class Enricher:
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
-        own = {"writers": self._writers.size(), "cookies": self._sockets.size()}
+        own = {"writers": self._writers.size(), "cookies": self._sockets.size(), "speakers": self._peers.size()}
         return self._processes.sizes() | own | self._hashes.sizes()
 
     def close(self) -> None:
@@ -145,6 +150,14 @@ class Enricher:
         if not isinstance(event, MemProtect) or event.region is not None or actor is None:
             return None
         return self._procfs.mapping_at(actor.key, event.start_address)
+
+    def _met(self, event: Event) -> Peers | None:
+        """Remember whom the actor speaks to; return whom it spoke to before."""
+        if isinstance(event, NetConnect):
+            return self._peers.connected(event.actor, event.remote_address)
+        if not isinstance(event, NetAccept) or event.socket is None or event.socket.remote_address is None:
+            return None
+        return self._peers.accepted(event.actor, event.socket.remote_address)
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)

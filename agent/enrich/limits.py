@@ -30,6 +30,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A minute of a large build. Each keeps the Process that wrote alive: 8 MB when every file had another one."""
     cookies: int = 16_384
     """As many connections as a busy proxy opens in a few seconds; a shell is put on its socket at once."""
+    speakers: int = 1_024
+    """Processes that speak to anybody: some hundreds. Each keeps 64 addresses at most: 4 MB if all of them did."""
     hashes: int = 4_096
     """Different executables on a host and in its images: some hundreds."""
     hash_queue: int = 512

@@ -30,6 +30,12 @@ def contacted(finding: str, category: str, event: NetConnect | NetAccept, contex
     )
 
 
+def other_end(event: NetConnect | NetAccept) -> str | None:
+    """Return the address of who is spoken to; None when the connection was taken away before it was looked at."""
+    wire = connection(event)
+    return None if wire is None else wire.remote_address
+
+
 def connection(event: NetConnect | NetAccept) -> Socket | None:
     """Return the connection that was accepted, or as much as is known of one while it is made."""
     if isinstance(event, NetAccept):

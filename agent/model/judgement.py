@@ -152,6 +152,15 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Names of the byte strings of known programs that it holds (agent/findings/tools.toml)."""
 
 
+class Peers(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a process spoke to of late over internet sockets: the 32 newest addresses each way, the newest last."""
+
+    connected_to: tuple[str, ...] = ()
+    """Those that it connected or sent datagrams to."""
+    accepted_from: tuple[str, ...] = ()
+    """Those of which it took connections."""
+
+
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What enrichment knows about an event at the moment it is looked at."""
 
@@ -169,6 +178,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Whom the event is aimed at."""
     mapping: Mapping | None = None
     """What was made executable, where the kernel's record does not name it; None when it was gone already."""
+    peers: Peers | None = None
+    """Whom the actor spoke to before this; of connects and accepted connections alone."""
     contents: tuple[Content, ...] = ()
     """What was executed, once it is read: later, when the event is looked at a second time."""
 
@@ -204,6 +215,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     outbound_cookies: frozenset[int] = frozenset()
     target: Process | None = None
     mapping: Mapping | None = None
+    peers: Peers | None = None
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""
     intel: Intelligence

@@ -36,22 +36,23 @@ _UP = 0x41  # IFF_UP | IFF_RUNNING, include/uapi/linux/if.h
 def ask(name: str) -> Deed:
     """Have a child ask itself for the address of `name`.  Raises `HostUnsupported`."""
     pid = alone(lambda: _ask(name, None))
-    return _done(pid, f"asked a resolver of its own, which did not answer, for {name}")
+    return done(pid, f"asked a resolver of its own, which did not answer, for {name}")
 
 
 def ask_and_hear(name: str, address: str) -> Deed:
     """Have a child ask itself for the address of `name`, and be told `address`.  Raises `HostUnsupported`."""
     pid = alone(lambda: _ask(name, address))
-    return _done(pid, f"asked a resolver of its own for {name}, which said {address}")
+    return done(pid, f"asked a resolver of its own for {name}, which said {address}")
 
 
 def connect(address: str, port: int) -> Deed:
     """Have a child connect to `address`, which is itself.  Raises `HostUnsupported`."""
     pid = alone(lambda: reach(address, port))
-    return _done(pid, f"connected to {address} port {port}, which was itself, in a network of its own")
+    return done(pid, f"connected to {address} port {port}, which was itself, in a network of its own")
 
 
-def _done(pid: int, note: str) -> Deed:
+def done(pid: int, note: str) -> Deed:
+    """Return the deed that the child `pid` did."""
     return Deed(pid=pid, path=os.path.realpath(sys.executable), container_id=None, note=note)
 
 

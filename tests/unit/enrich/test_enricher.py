@@ -14,6 +14,8 @@ from agent.enrich import Limits
 from agent.model import Content
 from agent.model import FileId
 from agent.model import MemProtect
+from agent.model import NetAccept
+from agent.model import Peers
 from agent.model import Process
 from agent.model import Stdio
 from tests.unit.enrich.made import DOCKER
@@ -239,3 +241,17 @@ def test_what_is_never_read_is_counted_with_its_reason(enricher: Enricher, count
     assert () == contents_of(enricher, actor)
     assert 1 == counters.get("enrich.never_read")
     assert 1 == counters.get("enrich.never_read.the_process_is_over_and_its_program_cannot_be_found_any_more")
+
+
+def test_whom_a_process_spoke_to_before(enricher: Enricher) -> None:
+    """A connect and an accepted connection come with whom the process met until then; nothing else does."""
+    accepted = NetAccept(**header(5, 1), fd=5, listening_fd=3, socket=tcp(43))
+    taken_away = msgspec.structs.replace(accepted, socket=None)
+
+    assert Peers() == enricher.enrich(connected(5, 1, cookie=42)).peers
+    assert Peers(connected_to=("192.0.2.1",)) == enricher.enrich(accepted).peers
+    assert enricher.enrich(taken_away).peers is None
+    assert enricher.enrich(executed(5, 1)).peers is None
+    known = Peers(connected_to=("192.0.2.1",), accepted_from=("192.0.2.1",))
+    assert known == enricher.enrich(accepted).peers
+    assert 1 == enricher.sizes()["speakers"]
