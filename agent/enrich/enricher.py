@@ -19,7 +19,8 @@ from agent.enrich.limits import Limits
 from agent.enrich.peers import PeerTable
 from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
-from agent.enrich.scripts import absolute
+from agent.enrich.scripts import Given
+from agent.enrich.scripts import given
 from agent.enrich.sockets import OutboundSockets
 from agent.enrich.writers import Writers
 from agent.model import Aimed
@@ -97,21 +98,20 @@ class Enricher:
         return self._hashes.known(process) or self._hashes.request(process, self._processes.neighbours)
 
     def contents(self, process: Process) -> tuple[Content, ...] | None:
-        """Return what was read of the program of an exec, and of its script; None while that goes on.
+        """Return what was read of the program of an exec, and of what it was given; None while that goes on.
 
         What cannot be read is left out, and counted with the reason.
         """
         if process.exe is None:
             return ()
-        read = [(process.exe.path, self.sha256(process))]
-        script = None if process.exe.script_path is None else absolute(process.exe.script_path, process.cwd)
-        if script is not None:
-            read.append((script, self._hashes.script(process, script, self._processes.neighbours)))
+        beside = given(process)
+        read = [(Given("program", process.exe.path), self.sha256(process))]
+        read += [(file, self._hashes.given(process, file, self._processes.neighbours)) for file in beside]
         if any(digest.state == PENDING.state for _, digest in read):
             return None
-        if script is not None:
-            self._hashes.forget_script(process)
-        return tuple(content for path, digest in read if (content := self._content(path, digest)) is not None)
+        for file in beside:
+            self._hashes.forget(process, file)
+        return tuple(content for file, digest in read if (content := self._content(file, digest)) is not None)
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
@@ -122,9 +122,9 @@ class Enricher:
         """Stop the thread that hashes."""
         self._hashes.close()
 
-    def _content(self, path: str, digest: Digest) -> Content | None:
+    def _content(self, file: Given, digest: Digest) -> Content | None:
         if digest.sha256 is not None:
-            return Content(path=path, sha256=digest.sha256, marks=digest.marks)
+            return Content(path=file.path, role=file.role, sha256=digest.sha256, marks=digest.marks)
         self._counters.add("enrich.never_read")
         self._counters.add(f"enrich.never_read.{_NO_WORD.sub('_', digest.reason or 'unknown')}")
         return None

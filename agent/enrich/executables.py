@@ -7,7 +7,7 @@ be another file by now, so its inode, size and ctime must be those of the exec.
 what the kernel's records have.)  Through exe alone the ctime may differ: unlink
 and chmod move it, while the content of a running program cannot be written.
 
-A script is read by its name, below the root of who runs it, and only while the
+A script, and what else a program was given, is read by its name, below the root of who runs it, and only while the
 kernel has the way there in its memory, so that no file system is asked for it.
 
 Nothing but a regular file is ever opened, and none on FUSE, whose server may be
@@ -34,12 +34,13 @@ import msgspec
 from agent.enrich.filestat import FileStat
 from agent.enrich.filestat import file_stat
 from agent.enrich.procfs import ProcFs
+from agent.enrich.scripts import Given
 from agent.errors import PeerError
 from agent.model import Executable
 from agent.model import Process
 
 SCRIPT_BYTES = 4 * 1024 * 1024  # five times linpeas.sh, the largest script that people run by itself
-SCRIPTS_MAX = 512  # kept, so that a script that runs all the time is read once; some hundred bytes each
+GIVEN_MAX = 512  # kept, so that a script that runs all the time is read once; some hundred bytes each
 # A file written again within one tick of the kernel's clock (10 ms at HZ=100) keeps its ctime.
 SETTLED_NS = 20_000_000
 MARKS_MAX = 8  # of different patterns; one says enough
@@ -58,8 +59,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     exe: Executable
     neighbours: tuple[int | str, ...]
     """Who sees the same files, should the process be gone."""
-    script: str | None = None
-    """Absolute path of a script to read, in place of the program."""
+    given: Given | None = None
+    """The file to read in place of the program."""
 
 
 class Reading(NamedTuple):
@@ -78,12 +79,12 @@ class Executables:
         self._procfs = procfs
         self._limit_bytes = limit_bytes
         self._marks = marks
-        self._scripts: dict[tuple[int, int, int, int], Reading] = {}
+        self._given: dict[tuple[int, int, int, int], Reading] = {}
 
     def read(self, job: Job, progress: Callable[[], None]) -> Reading:
         """Return what the program holds, or the script; Unreadable with the reason otherwise."""
         try:
-            return self._script(job, job.script, progress) if job.script is not None else self._program(job, progress)
+            return self._beside(job, job.given, progress) if job.given is not None else self._program(job, progress)
         except OSError as exc:
             raise Unreadable(f"cannot be read: {os.strerror(exc.errno or 0)}") from exc
 
@@ -95,21 +96,22 @@ class Executables:
         with self._opened(found, self._limit_bytes) as fd:
             return self._read(fd, found[2], progress)
 
-    def _script(self, job: Job, path: str, progress: Callable[[], None]) -> Reading:
-        """Read a script, unless that very file was read before."""
-        found = self._found_script(job, path)
+    def _beside(self, job: Job, file: Given, progress: Callable[[], None]) -> Reading:
+        """Read what a program was given, unless that very file was read before."""
+        found = self._found_beside(job, file.path)
         seen = found[2]
         key = (seen.device, seen.inode, seen.changed_at_ns, seen.size_bytes)
-        reading = self._scripts.pop(key, None)
+        limit_bytes = self._limit_bytes if file.role == "program" else SCRIPT_BYTES
+        reading = self._given.pop(key, None)
         if reading is not None:
             os.close(found[0])
         else:
-            with self._opened(found, SCRIPT_BYTES) as fd:
+            with self._opened(found, limit_bytes) as fd:
                 reading = self._read(fd, seen, progress)
         if time.time_ns() - seen.changed_at_ns >= SETTLED_NS:
-            self._scripts[key] = reading  # used last, forgotten last
-        if len(self._scripts) > SCRIPTS_MAX:
-            del self._scripts[next(iter(self._scripts))]
+            self._given[key] = reading  # used last, forgotten last
+        if len(self._given) > GIVEN_MAX:
+            del self._given[next(iter(self._given))]
         return reading
 
     @contextmanager
@@ -153,17 +155,17 @@ class Executables:
             reason = "the process is over, and another file has its path"
         raise Unreadable(reason)
 
-    def _found_script(self, job: Job, path: str) -> tuple[int, int | str, FileStat]:
-        """Return the same of a script, as the process or one with the same files sees it."""
+    def _found_beside(self, job: Job, path: str) -> tuple[int, int | str, FileStat]:
+        """Return the same of a file by its path, as the process or one with the same files sees it."""
         reason = "the process is over, and no other one sees its files"
         for owner in (job.process.key.tgid, *job.neighbours):
             try:
                 fd = self._procfs.open_in_root(owner, path)
             except OSError as exc:
                 if exc.errno == errno.EAGAIN:
-                    reason = "the script cannot be looked up without waiting for its file system"
+                    reason = "what it was given cannot be looked up without waiting for its file system"
                 elif exc.errno not in {errno.ESRCH, errno.ENOENT}:
-                    reason = f"the script cannot be looked up: {os.strerror(exc.errno or 0)}"
+                    reason = f"what it was given cannot be looked up: {os.strerror(exc.errno or 0)}"
                 continue
             if owner != job.process.key.tgid or self._procfs.is_same(job.process.key):
                 return fd, owner, _stat_or_close(fd)

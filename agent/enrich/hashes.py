@@ -24,6 +24,7 @@ from agent.enrich.executables import Executables
 from agent.enrich.executables import Job
 from agent.enrich.executables import Unreadable
 from agent.enrich.limits import Limits
+from agent.enrich.scripts import Given
 from agent.model import FileId
 from agent.model import Process
 
@@ -50,11 +51,12 @@ class _Key(NamedTuple):
     """The one process for which the hash holds, when the file had just been written."""
 
 
-class _Script(NamedTuple):
+class _Beside(NamedTuple):
     """Read for one exec alone: what a name leads to may be another file for the next."""
 
     owner: str
     exec_at_ns: int | None
+    file: Given
 
 
 PENDING = Digest(state="pending", reason="being read")
@@ -82,8 +84,8 @@ class Hashes:
         self._limits = limits
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._digests: dict[_Key | _Script, Digest] = {}
-        self._jobs: queue.Queue[tuple[_Key | _Script, Job] | None] = queue.Queue(limits.hash_queue)
+        self._digests: dict[_Key | _Beside, Digest] = {}
+        self._jobs: queue.Queue[tuple[_Key | _Beside, Job] | None] = queue.Queue(limits.hash_queue)
         self._lost = 0
         self._worker: _Worker | None = self._start()
 
@@ -99,21 +101,21 @@ class Hashes:
                 return digest
             return self._submit(key, Job(process=process, exe=process.exe, neighbours=neighbours(process)))
 
-    def script(self, process: Process, path: str, neighbours: Callable[[Process], tuple[int | str, ...]]) -> Digest:
-        """Return what is known of the script at an absolute path, after queueing it if that is nothing."""
-        key = _Script(process.uuid, process.exec_at_ns)
+    def given(self, process: Process, file: Given, neighbours: Callable[[Process], tuple[int | str, ...]]) -> Digest:
+        """Return what is known of a file that the program was given, after queueing it if that is nothing."""
+        key = _Beside(process.uuid, process.exec_at_ns, file)
         with self._lock:
             self._watch()
             digest = self._digests.get(key)
             if digest is not None or process.exe is None:
                 return digest or unknown("the executable was gone before it could be looked at")
-            job = Job(process=process, exe=process.exe, neighbours=neighbours(process), script=path)
+            job = Job(process=process, exe=process.exe, neighbours=neighbours(process), given=file)
             return self._submit(key, job)
 
-    def forget_script(self, process: Process) -> None:
-        """Make room: nobody asks for the script of this exec again."""
+    def forget(self, process: Process, file: Given) -> None:
+        """Make room: nobody asks for this file of this exec again."""
         with self._lock:
-            self._digests.pop(_Script(process.uuid, process.exec_at_ns), None)
+            self._digests.pop(_Beside(process.uuid, process.exec_at_ns, file), None)
 
     def known(self, process: Process) -> Digest | None:
         """Return the last answer about the program of a process, None if it was never asked for or is forgotten."""
@@ -137,7 +139,7 @@ class Hashes:
             self._jobs.put_nowait(None)
         worker.thread.join(CLOSE_WAIT_S)
 
-    def _submit(self, key: _Key | _Script, job: Job) -> Digest:
+    def _submit(self, key: _Key | _Beside, job: Job) -> Digest:
         """Queue a job, lock held."""
         self._watch()
         if self._worker is None:
@@ -149,7 +151,7 @@ class Hashes:
             return self._keep(key, unknown("too many programs started at once"))
         return self._keep(key, PENDING)
 
-    def _keep(self, key: _Key | _Script, digest: Digest) -> Digest:
+    def _keep(self, key: _Key | _Beside, digest: Digest) -> Digest:
         """Store an answer, lock held; the one used least recently makes room."""
         self._digests.pop(key, None)
         if len(self._digests) >= self._limits.hashes:
@@ -180,7 +182,7 @@ class Hashes:
             if waiting is not None:
                 self._keep(waiting[0], OFF)
 
-    def _answer(self, worker: _Worker, key: _Key | _Script, job: Job) -> None:
+    def _answer(self, worker: _Worker, key: _Key | _Beside, job: Job) -> None:
         """Hash one program, on the worker's thread."""
         try:
             reading = self._executables.read(job, worker.progress)
@@ -199,12 +201,12 @@ class _Worker:
 
     def __init__(
         self,
-        jobs: queue.Queue[tuple[_Key | _Script, Job] | None],
-        answer: Callable[[_Worker, _Key | _Script, Job], None],
+        jobs: queue.Queue[tuple[_Key | _Beside, Job] | None],
+        answer: Callable[[_Worker, _Key | _Beside, Job], None],
         monotonic: Callable[[], float],
     ) -> None:
         self.stopping = threading.Event()
-        self.key: _Key | _Script | None = None
+        self.key: _Key | _Beside | None = None
         self._jobs = jobs
         self._answer = answer
         self._monotonic = monotonic

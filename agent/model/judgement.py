@@ -144,9 +144,11 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read of a file that was executed: the program, or the script that it was given."""
+    """What was read of a file that was executed, or given to what was."""
 
     path: str
+    role: str
+    """`program`, `script` or `config`: settings that the program was told to read."""
     sha256: str
     marks: tuple[str, ...] = ()
     """Names of the byte strings of known programs that it holds (agent/findings/tools.toml)."""

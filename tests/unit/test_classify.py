@@ -181,7 +181,7 @@ def test_a_missing_probe_names_what_goes_blind(missing, blind):
 def test_who_wants_the_contents_is_asked_twice_and_nobody_else():
     """At once, and when what was executed is read; the second time about that alone."""
     asked = []
-    contents = (Content(path="/tmp/x", sha256="ab" * 32),)
+    contents = (Content(path="/tmp/x", role="program", sha256="ab" * 32),)
 
     def match(_, context):
         asked.append(context.contents)

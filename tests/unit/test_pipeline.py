@@ -168,7 +168,7 @@ def test_one_bad_event_is_counted_and_the_next_one_works(caplog: pytest.LogCaptu
     assert "ProcessExec" in caplog.text
 
 
-READ = (Content(path="/bin/tool", sha256="ab"),)
+READ = (Content(path="/bin/tool", role="program", sha256="ab"),)
 
 
 def test_an_exec_is_looked_at_again_once_it_is_read() -> None:

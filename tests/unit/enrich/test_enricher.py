@@ -226,8 +226,8 @@ def test_what_an_exec_ran_is_read_program_and_script(
     assert actor is not None
 
     assert (
-        Content(path="/bin/python3", sha256=hashlib.sha256(b"program").hexdigest()),
-        Content(path="/bin/a.py", sha256=hashlib.sha256(b"script").hexdigest()),
+        Content(path="/bin/python3", role="program", sha256=hashlib.sha256(b"program").hexdigest()),
+        Content(path="/bin/a.py", role="script", sha256=hashlib.sha256(b"script").hexdigest()),
     ) == contents_of(enricher, actor)
     assert 0 == counters.get("enrich.never_read")
     assert 1 == enricher.sizes()["hashes"], "a script is not kept by its exec"

@@ -16,6 +16,7 @@ from agent.enrich.executables import Job
 from agent.enrich.executables import Reading
 from agent.enrich.executables import Unreadable
 from agent.enrich.procfs import ProcFs
+from agent.enrich.scripts import Given
 from agent.model import Executable
 from agent.model import FileId
 from tests.unit.enrich.made import Tree
@@ -212,7 +213,7 @@ def test_a_real_memfd_is_hashed_while_it_runs() -> None:
 
 def read_script(tree: Tree, path: str, *marks: bytes, neighbours: tuple[int | str, ...] = ()) -> Reading:
     exe = Executable(path="/bin/sh")
-    task = Job(process=process(9, 50, exe=exe), exe=exe, neighbours=neighbours, script=path)
+    task = Job(process=process(9, 50, exe=exe), exe=exe, neighbours=neighbours, given=Given("script", path))
     patterns = tuple(map(re.compile, marks))
     return Executables(procfs=tree.procfs(), limit_bytes=0, marks=patterns).read(task, lambda: None)
 
@@ -256,7 +257,7 @@ def test_a_script_whose_process_is_over_is_read_through_a_neighbour(tree: Tree, 
         pytest.param("/bin/none", "the process is over, and no other one sees its files", id="no such file"),
         pytest.param("/bin", "not a regular file", id="a directory"),
         pytest.param("/bin/large", "larger than 4194304 bytes", id="too large"),
-        pytest.param("/loop", "the script cannot be looked up: Too many levels of symbolic links", id="a loop"),
+        pytest.param("/loop", "what it was given cannot be looked up: Too many levels of symbolic links", id="a loop"),
     ],
 )
 def test_a_script_that_is_not_read_says_why(tree: Tree, script: Path, path: str, reason: str) -> None:
@@ -276,7 +277,7 @@ def test_a_script_is_read_once_while_it_stays_the_same(
     """What runs a thousand times is read once; what was changed, or only just written, is read again."""
     link(tree.add(9, 50) / "root", str(script.parents[1]))
     exe = Executable(path="/bin/sh")
-    task = Job(process=process(9, 50, exe=exe), exe=exe, neighbours=(), script="/bin/prog")
+    task = Job(process=process(9, 50, exe=exe), exe=exe, neighbours=(), given=Given("script", "/bin/prog"))
     executables = Executables(procfs=tree.procfs(), limit_bytes=0)
     steps: list[None] = []
 

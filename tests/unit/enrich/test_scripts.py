@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from agent.enrich.scripts import absolute
+from agent.enrich.scripts import Given
+from agent.enrich.scripts import given
 from agent.enrich.scripts import script_of
+from agent.model import Executable
 from tests.unit.enrich.made import executed
+from tests.unit.enrich.made import process
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,24 @@ def test_the_kernel_says_which_script_it_started() -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "program"),
+    [
+        pytest.param(("ld.so", "/tmp/x"), "/tmp/x", id="a program"),
+        pytest.param(("ld.so", "--argv0", "cron", "--library-path", "/l", "x"), "/c/x", id="behind its options"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "/lib/ld-musl-x86_64.so.1", "/ld.so"]
+)
+def test_a_dynamic_loader_is_given_a_program(path: str, args: tuple[str, ...], program: str) -> None:
+    """What it loads is what runs."""
+    event = executed(5, 1, path=path, args=args)
+    exe = Executable(path=path, script_path=script_of(event))
+
+    assert (Given("program", program),) == given(process(5, exe=exe, args=args, cwd="/c"))
+
+
+@pytest.mark.parametrize(
     ("script", "cwd", "path"),
     [
         ("/a", "/b", "/a"),
@@ -42,8 +63,27 @@ def test_the_kernel_says_which_script_it_started() -> None:
         ("a", "/", "/a"),
         ("a", None, None),
         ("a\0b", "/", None),
+        (None, "/", None),
     ],
 )
-def test_where_a_script_is(script: str, cwd: str | None, path: str | None) -> None:
+def test_where_a_script_is(script: str | None, cwd: str | None, path: str | None) -> None:
     """A relative name is one in the working directory."""
-    assert path == absolute(script, cwd)
+    expected = () if path is None else (Given("script", path),)
+
+    assert expected == given(process(5, exe=Executable(path="/bin/sh", script_path=script), cwd=cwd))
+
+
+@pytest.mark.parametrize(
+    ("args", "config"),
+    [
+        pytest.param(("x", "-c", "a.json"), "/b/a.json", id="its own argument"),
+        pytest.param(("x", "--config=/a.json"), "/a.json", id="one argument"),
+        pytest.param(("x", "--config", "a.toml"), None, id="no JSON"),
+        pytest.param(("x", "a.json"), None, id="not as settings"),
+    ],
+)
+def test_settings_in_json_are_read(args: tuple[str, ...], config: str | None) -> None:
+    """A miner under another name is known by them."""
+    expected = () if config is None else (Given("config", config),)
+
+    assert expected == given(process(5, exe=Executable(path="/tmp/x"), args=args, cwd="/b"))
