@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from agent.findings._base import Example
 from agent.model import Container
+from agent.model import Content
 from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import Executable
@@ -288,6 +289,11 @@ def written_by(exe: Executable | None, **changes: Any) -> Writer:
 def in_container(**changes: Any) -> Surroundings:
     """Return a process in a container."""
     return replace(Surroundings(host=_HOST, actor=process(), container=_CONTAINER), **changes)
+
+
+def content(path: str, sha256: str = "5e" * 32, **changes: Any) -> Content:
+    """Return what was read of a program."""
+    return replace(Content(path=path, role="program", sha256=sha256), **changes)
 
 
 def on_host(**changes: Any) -> Surroundings:

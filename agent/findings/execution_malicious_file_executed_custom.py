@@ -1,0 +1,80 @@
+"""A program or script was run whose SHA-256 is on a list of the operator's own.
+
+Whoever keeps a list knows why: what a past incident left behind, or what must not run here.
+
+Noise: as much as the list.
+Blind to: what Execution:Runtime/MaliciousFileExecuted is.
+"""
+
+from __future__ import annotations
+
+from agent.findings._base import LOW_ASKS
+from agent.findings._base import FindingType
+from agent.findings._examples import content
+from agent.findings._examples import fires
+from agent.findings._examples import in_container
+from agent.findings._examples import on_host
+from agent.findings._examples import process_exec
+from agent.findings._examples import silent
+from agent.findings._malware import listed
+from agent.model import Context
+from agent.model import Evidence
+from agent.model import ProcessExec
+from agent.model import Severity
+
+NAME = "Execution:Runtime/MaliciousFileExecuted.Custom"
+
+
+def match(_: ProcessExec, context: Context) -> Evidence | None:
+    """Return the file, if the operator listed it; known once it is read."""
+    found = listed(context, "malware-custom")
+    if found is None:
+        return None
+    file, threat = found
+    return Evidence(
+        reason=f"{file.path} has the SHA-256 {threat.entry} of the list {threat.list_name}",
+        threat_file_path=file.path,
+        script_path=file.path if file.role == "script" else None,
+        threats=(threat,),
+    )
+
+
+_LISTED = "0c2c408069efc8fc9d18aa19937e40cc1e0d3c757d7a4390b25e0ab7808491f6"  # the script of vedette simulate
+_OTHER = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"  # the EICAR test file
+
+FINDING = FindingType(
+    name=NAME,
+    severity=Severity.HIGH,
+    company=LOW_ASKS,
+    attack="T1204.002",
+    title="{process} was started from a file on the operator's list {place}",
+    on=ProcessExec,
+    match=match,
+    wants_contents=True,
+    examples=(
+        fires(
+            "a program on a list",
+            process_exec(),
+            on_host(contents=(content("/tmp/x", _LISTED),)),  # noqa: S108  # a path in an example
+            shows={"threat_file_path": "/tmp/x", "script_path": None},  # noqa: S108  # as above
+        ),
+        fires(
+            "a script on a list, in a container",
+            process_exec(path="/usr/bin/dash", interpreted=True, filename="/tmp/x"),  # noqa: S108  # as above
+            in_container(contents=(content("/usr/bin/dash"), content("/tmp/x", _LISTED, role="script"))),  # noqa: S108
+            shows={"threat_file_path": "/tmp/x", "script_path": "/tmp/x"},  # noqa: S108  # as above
+        ),
+        silent("a program on no list", process_exec(), on_host(contents=(content("/tmp/x"),))),  # noqa: S108  # as above
+        silent(
+            "a program on a list of malware",
+            process_exec(),
+            on_host(contents=(content("/tmp/x", _OTHER),)),  # noqa: S108  # as above
+        ),
+        silent(
+            "settings on a list, which nobody ran",
+            process_exec(),
+            on_host(contents=(content("/tmp/x"), content("/tmp/x.json", _LISTED, role="config"))),  # noqa: S108
+        ),
+        silent("a program that could not be read", process_exec(), on_host()),
+    ),
+)
