@@ -22,12 +22,13 @@ run: setup ## watch this host: collector, agent and live view, as root
 test: setup ## every tier that can run here: unit, kernel, system, packaging
 	@$(BIN)/pytest -m "unit or kernel or system or packaging" $(ARGS)
 
-bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), the collector's rate
+bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), the collector's rate, the lists
 	@$(SUDO) $(BIN)/python bench/agent.py
 	@$(SUDO) $(BIN)/python bench/sensor.py
 	@$(SUDO) $(BIN)/python -P bench/hooks.py
 	@$(SUDO) $(BIN)/python -P bench/records.py
 	@$(BIN)/python bench/ingest.py
+	@$(BIN)/python -P bench/intel.py
 
 soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)
 	@$(SUDO) $(BIN)/pytest -m soak $(ARGS)

@@ -13,22 +13,19 @@ indicator that silently does not match is worse than a list that does not load.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 
 from agent.errors import ConfigError
-from agent.intel.snapshot import DOMAIN_BYTES_MAX
+from agent.intel.entries import Indicator
+from agent.intel.entries import indicator
 from agent.intel.snapshot import ThreatList
 
 HEAD_KEYS = ("name", "category", "source", "date")
+TRUSTED = "trusted"
+"""The category of a list that says who is no threat."""
 _HEAD = re.compile(r"#\s*(?P<key>[a-z]+):\s*(?P<value>\S.*)")
-# A label of RFC 1035 2.3.1, with the underscore and the leading digit that are in use; at least two of them,
-# as an entry such as `com` would match half of the Internet.
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+", re.ASCII)
 
 
 def read(file: Traversable) -> tuple[ThreatList, ...]:
@@ -52,22 +49,29 @@ def parse(text: str, where: str) -> tuple[ThreatList, ...]:
         if key not in head:
             raise ConfigError(f"{where}: the head has no line `# {key}: …`")
     lines: dict[tuple[str, str], int] = {}
-    parts: dict[str, dict[str, list[str]]] = {}
+    parts: dict[str, list[Indicator]] = {}
     for number, category, entry in _lines(text):
-        kind, canonical = _kind(entry)
-        if kind is None:
+        found = indicator(entry)
+        if found is None:
             raise ConfigError(
                 f"{where}:{number}: {entry[:80]!r} is no domain of two labels or more, address, network or SHA-256"
             )
-        first = lines.setdefault((category, canonical), number)
+        first = lines.setdefault((category, found.text), number)
         if first != number:
-            raise ConfigError(f"{where}:{number}: {canonical} is already on line {first}")
-        parts.setdefault(category, {"domains": [], "networks": [], "hashes": []})[kind].append(canonical)
+            raise ConfigError(f"{where}:{number}: {found.text} is already on line {first}")
+        parts.setdefault(category, []).append(found)
     if not parts:
         raise ConfigError(f"{where}: has no entries")
     return tuple(
-        ThreatList(name=head["name"], category=category, **{kind: tuple(found) for kind, found in kinds.items()})
-        for category, kinds in parts.items()
+        ThreatList(
+            name=head["name"],
+            category=category,
+            domains=tuple(found.text for found in part if found.kind == "domain"),
+            networks=tuple(found.text for found in part if found.kind == "network"),
+            hashes=tuple(found.text for found in part if found.kind == "sha256"),
+            trusted=category == TRUSTED,
+        )
+        for category, part in parts.items()
     )
 
 
@@ -93,14 +97,3 @@ def _lines(text: str) -> Iterator[tuple[int, str, str]]:
         entry = line.partition("#")[0].strip().lower().removesuffix(".")
         if entry:
             yield number, category, entry
-
-
-def _kind(entry: str) -> tuple[str | None, str]:
-    """Return what an entry is, and how it is written."""
-    if _SHA256.fullmatch(entry):
-        return "hashes", entry
-    try:
-        return "networks", str(ipaddress.ip_network(entry, strict=False))
-    except ValueError:
-        good = len(entry) <= DOMAIN_BYTES_MAX and _DOMAIN.fullmatch(entry) is not None
-        return ("domains" if good else None), entry

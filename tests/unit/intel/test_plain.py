@@ -30,11 +30,11 @@ def test_entries_are_read_as_they_are_matched():
 
 def test_each_entry_is_what_it_looks_like():
     """Domains, addresses, networks and hashes may stand in one list; networks as they are counted."""
-    text = HEAD + "a.org\n192.0.2.1\n198.51.100.7/24\n2001:DB8::/32\n" + "AB" * 32
+    text = HEAD + "a.org\n192.0.2.1\n198.51.100.7/24\n2001:DB8::/32\n::ffff:192.0.2.9\n" + "AB" * 32
 
     [threat_list] = plain.parse(text, "list")
 
-    assert ("192.0.2.1/32", "198.51.100.0/24", "2001:db8::/32") == threat_list.networks
+    assert ("192.0.2.1/32", "198.51.100.0/24", "2001:db8::/32", "192.0.2.9/32") == threat_list.networks
     assert (("a.org",), ("ab" * 32,)) == (threat_list.domains, threat_list.hashes)
 
 
@@ -53,7 +53,11 @@ def test_each_entry_is_what_it_looks_like():
         ),
         pytest.param("a.org\n" + HEAD, "list: the head has no line `# name: …`", id="a head below the entries"),
         pytest.param(HEAD + "a.org\ncom\n", "list:6: 'com' is no domain of two labels or more", id="one label"),
-        pytest.param(HEAD + "*.a.org", "list:5: '*.a.org' is no domain", id="a wildcard"),
+        pytest.param(HEAD + "a.*.org", "list:5: 'a.*.org' is no domain", id="a wildcard within"),
+        pytest.param(HEAD + "*.org", "list:5: '*.org' is no domain", id="a wildcard over everything"),
+        pytest.param(HEAD + "1.2.3.256", "list:5: '1.2.3.256' is no domain", id="an address that is none"),
+        pytest.param(HEAD + "0.0.0.0/0", "list:5: '0.0.0.0/0' is no domain", id="all of the Internet"),
+        pytest.param(HEAD + "::/0", "list:5: '::/0' is no domain", id="all of it in IPv6"),
         pytest.param(HEAD + "http://a.org/", "list:5: 'http://a.org/' is no domain", id="an address of a page"),
         pytest.param(HEAD + "a..org", "list:5: 'a..org' is no domain", id="an empty label"),
         pytest.param(HEAD + "-a.org", "list:5: '-a.org' is no domain", id="a hyphen first"),
@@ -122,6 +126,7 @@ CATEGORIES = {
     "suspicious-reputation",
     "malware",
     "malware-custom",
+    "trusted",
 }
 
 
