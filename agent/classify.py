@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from agent.counters import Counters
 from agent.findings import AnyFinding
 from agent.findings import kind_of
+from agent.findings import recent_changes
 from agent.model import Benign
 from agent.model import Context
 from agent.model import Event
@@ -40,6 +41,7 @@ class Classifier:
     ) -> None:
         self._intel = intel
         self._benign = benign
+        self._changes = recent_changes()
         self._sensitivity = sensitivity
         self._counters = counters
         types = tuple(types)
@@ -79,6 +81,7 @@ class Classifier:
             contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,
+            changes=self._changes,
             sensitivity=self._sensitivity,
         )
 

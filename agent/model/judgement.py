@@ -206,6 +206,13 @@ class Benign(Protocol):
         """Return the reason why `finding` stays silent here at balanced, or None."""
 
 
+class Changes(Protocol):
+    """The sensitive files that were changed lately."""
+
+    def related(self, event: Event, context: Context, path: str) -> tuple[str, ...]:
+        """Return other files that relatives changed in the same place, newest first; and remember this one."""
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What `match` may look at beside the event: its surroundings, and the policy in force."""
 
@@ -222,4 +229,5 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Set at the second look alone, for types that want it."""
     intel: Intelligence
     benign: Benign
+    changes: Changes
     sensitivity: Sensitivity = Sensitivity.BALANCED

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import findings
 from agent.findings import _domains
 from agent.findings._examples import dns_query
 from agent.findings._examples import on_host
@@ -39,7 +40,13 @@ class Excuses:
 
 
 def context(*quiet: str) -> Context:
-    return Context(host=on_host().host, actor=process(), intel=Snapshot([BAD, OTHER]), benign=Excuses(*quiet))
+    return Context(
+        host=on_host().host,
+        actor=process(),
+        intel=Snapshot([BAD, OTHER]),
+        benign=Excuses(*quiet),
+        changes=findings.recent_changes(),
+    )
 
 
 LISTED = {
