@@ -78,6 +78,7 @@ class Classifier:
             target=surroundings.target,
             mapping=surroundings.mapping,
             peers=surroundings.peers,
+            siblings=surroundings.siblings,
             contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,

@@ -21,6 +21,7 @@ from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
 from agent.enrich.scripts import Given
 from agent.enrich.scripts import given
+from agent.enrich.siblings import SiblingTable
 from agent.enrich.sockets import OutboundSockets
 from agent.enrich.writers import Writers
 from agent.model import Aimed
@@ -67,6 +68,7 @@ class Enricher:
         self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
         self._writers = Writers(counters=counters, limit=limits.writers)
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
+        self._siblings = SiblingTable(counters=counters, limit=limits.starters)
         self._peers = PeerTable(counters=counters, limit=limits.speakers)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
         self._hashes = Hashes(executables, counters=counters, limits=limits)
@@ -91,6 +93,7 @@ class Enricher:
             target=self._processes.target(event.target) if isinstance(event, Aimed) else None,
             mapping=self._protected(event, actor),
             peers=self._met(event),
+            siblings=self._started_before(event, actor),
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -115,7 +118,12 @@ class Enricher:
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
-        own = {"writers": self._writers.size(), "cookies": self._sockets.size(), "speakers": self._peers.size()}
+        own = {
+            "writers": self._writers.size(),
+            "cookies": self._sockets.size(),
+            "speakers": self._peers.size(),
+            "starters": self._siblings.size(),
+        }
         return self._processes.sizes() | own | self._hashes.sizes()
 
     def close(self) -> None:
@@ -150,6 +158,12 @@ class Enricher:
         if not isinstance(event, MemProtect) or event.region is not None or actor is None:
             return None
         return self._procfs.mapping_at(actor.key, event.start_address)
+
+    def _started_before(self, event: Event, actor: Process | None) -> tuple[Process, ...]:
+        """Remember a program that was started; return what its parent started before it."""
+        if not isinstance(event, ProcessExec) or actor is None:
+            return ()
+        return self._siblings.executed(actor, event.time_ns)
 
     def _met(self, event: Event) -> Peers | None:
         """Remember whom the actor speaks to; return whom it spoke to before."""

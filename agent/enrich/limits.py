@@ -32,6 +32,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """As many connections as a busy proxy opens in a few seconds; a shell is put on its socket at once."""
     speakers: int = 1_024
     """Processes that speak to anybody: some hundreds. Each keeps 64 addresses at most: 4 MB if all of them did."""
+    starters: int = 512
+    """Processes that started a program in the last minute; each keeps 16 of them alive, most of which are in the other
+    tables anyway: 8 MB if none was."""
     hashes: int = 4_096
     """Different executables on a host and in its images: some hundreds."""
     hash_queue: int = 512

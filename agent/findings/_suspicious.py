@@ -123,7 +123,7 @@ def _is_like(text: str, pieces: tuple[str, ...]) -> bool:
     return True
 
 
-class _Check:
+class Check:
     """A step, ready to be asked about many commands."""
 
     def __init__(self, step: Step) -> None:
@@ -175,9 +175,9 @@ class _Rule:
 
     def __init__(self, pattern: Pattern) -> None:
         self.pattern = pattern
-        self.first = _Check(pattern.is_)
+        self.first = Check(pattern.is_)
         self.is_alone = pattern.feeds is None and pattern.then is None
-        self._second = _Check(pattern.feeds or pattern.then or Step())
+        self._second = Check(pattern.feeds or pattern.then or Step())
 
     def fed(self, pipeline: Pipeline) -> bool:
         """Answer whether the first step feeds the second, by a pipe or by being substituted into it."""

@@ -182,6 +182,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What was made executable, where the kernel's record does not name it; None when it was gone already."""
     peers: Peers | None = None
     """Whom the actor spoke to before this; of connects and accepted connections alone."""
+    siblings: tuple[Process, ...] = ()
+    """Of a start of a program: what else its parent started within the minute before, the newest last, at most 16."""
     contents: tuple[Content, ...] = ()
     """What was executed, once it is read: later, when the event is looked at a second time."""
 
@@ -224,6 +226,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     outbound_cookies: frozenset[int] = frozenset()
     target: Process | None = None
     mapping: Mapping | None = None
+    siblings: tuple[Process, ...] = ()
     peers: Peers | None = None
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""

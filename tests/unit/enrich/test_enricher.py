@@ -255,3 +255,13 @@ def test_whom_a_process_spoke_to_before(enricher: Enricher) -> None:
     known = Peers(connected_to=("192.0.2.1",), accepted_from=("192.0.2.1",))
     assert known == enricher.enrich(accepted).peers
     assert 1 == enricher.sizes()["speakers"]
+
+
+def test_what_the_parent_of_a_program_started_before(enricher: Enricher) -> None:
+    """The start of a program comes with those before it under the same parent; nothing else does."""
+    first, second = executed(5, 2, parent=(4, 1)), executed(6, 2, parent=(4, 1))
+
+    assert () == enricher.enrich(first).siblings
+    assert [5] == [sibling.key.tgid for sibling in enricher.enrich(second).siblings]
+    assert () == enricher.enrich(connected(5, 2, cookie=42)).siblings
+    assert 1 == enricher.sizes()["starters"]

@@ -17,7 +17,7 @@ from agent.findings._patterns import Pattern
 from agent.findings._patterns import Step
 from agent.model import Severity
 
-TACTICS = ("execution", "defense_evasion", "persistence", "privilege_escalation")
+TACTICS = ("execution", "defense_evasion", "persistence", "privilege_escalation", "discovery")
 EVERY = [pytest.param(tactic, pattern, id=pattern.name) for tactic in TACTICS for pattern in _patterns.patterns(tactic)]
 
 
