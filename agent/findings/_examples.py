@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from agent.findings._base import Example
 from agent.model import Container
 from agent.model import Content
-from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import Executable
 from agent.model import FdDup
@@ -112,18 +111,6 @@ _LIBRARY_MAP = LibraryMap(
     unlinked=False,
     upper=None,
 )
-_DNS_QUERY = DnsQuery(
-    **_HEADER,
-    name="pool.minexmr.com",
-    type_raw=1,
-    transaction=1,
-    protocol=17,
-    remote_address="10.0.0.2",
-    remote_port=53,
-    local_address="10.0.0.9",
-    local_port=40_000,
-    cookie=COOKIE,
-)
 _SOCKET = Socket(
     protocol=6,
     local_address="10.0.0.9",
@@ -199,11 +186,6 @@ def command(*args: str, **changes: Any) -> ProcessExec:
 def library_map(**changes: Any) -> LibraryMap:
     """Return the mapping of /tmp/x.so, changed just after its container started."""
     return replace(_LIBRARY_MAP, **changes)
-
-
-def dns_query(name: str, **changes: Any) -> DnsQuery:
-    """Return a question for the address of `name`."""
-    return replace(_DNS_QUERY, name=name, **changes)
 
 
 def ptrace(request_raw: int, **changes: Any) -> Ptrace:

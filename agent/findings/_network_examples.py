@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from msgspec.structs import replace
 
 from agent.findings._base import Example
 from agent.findings._examples import COOKIE
-from agent.findings._examples import dns_query
+from agent.findings._examples import fd_dup
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
@@ -24,13 +25,27 @@ from agent.model import NetConnect
 UNLISTED = "198.51.100.10"
 """An address in no list, beside those that are in the list for tests."""
 
-_QUERY = dns_query("www.example.org")
-_ASKED = {field: getattr(_QUERY, field) for field in _QUERY.__struct_fields__}
-_HEADER = {field: getattr(_QUERY, field) for field in Event.__struct_fields__}
+_HEADER = {field: getattr(fd_dup(), field) for field in Event.__struct_fields__}
+_ASKED: dict[str, Any] = {
+    **_HEADER,
+    "type_raw": 1,
+    "transaction": 1,
+    "protocol": 17,
+    "remote_address": "10.0.0.2",
+    "remote_port": 53,
+    "local_address": "10.0.0.9",
+    "local_port": 40_000,
+    "cookie": COOKIE,
+}
 _NET_CONNECT = NetConnect(
     **_HEADER, protocol=6, remote_address="198.51.100.7", remote_port=443, cookie=COOKIE, connected=True
 )
 _NET_ACCEPT = NetAccept(**_HEADER, fd=5, listening_fd=3, socket=socket())
+
+
+def dns_query(name: str, **changes: Any) -> DnsQuery:
+    """Return a question for the address of `name`."""
+    return DnsQuery(**{**_ASKED, "name": name, **changes})
 
 
 def dns_answer(name: str, *answers: DnsRecord, **changes: Any) -> DnsAnswer:
@@ -44,8 +59,8 @@ def alias(name: str, value: str) -> DnsRecord:
 
 
 def address(name: str, value: str) -> DnsRecord:
-    """Return the record that says where `name` is."""
-    return DnsRecord(name=name, type_raw=28 if ":" in value else 1, ttl_s=60, value=value)
+    """Return the record that says where `name` is, written as the probe does."""
+    return DnsRecord(name=name, type_raw=28 if ":" in value else 1, ttl_s=60, value=str(ipaddress.ip_address(value)))
 
 
 def net_accept(remote_address: str, **changes: Any) -> NetAccept:

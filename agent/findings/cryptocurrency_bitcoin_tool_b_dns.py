@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from agent.findings._base import FindingType
 from agent.findings._domains import listed
-from agent.findings._examples import dns_query
 from agent.findings._examples import fires
 from agent.findings._examples import on_host
 from agent.findings._examples import silent
 from agent.findings._network_examples import around_a_name
+from agent.findings._network_examples import dns_query
 from agent.model import Context
 from agent.model import DnsAnswer
 from agent.model import DnsQuery

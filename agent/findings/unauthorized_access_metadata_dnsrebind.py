@@ -27,14 +27,19 @@ from agent.model import Severity
 
 NAME = "UnauthorizedAccess:Runtime/MetadataDNSRebind"
 # Amazon EC2 User Guide, "Access instance metadata"; Google, Azure and OpenStack share the first.
-METADATA = frozenset({ipaddress.ip_address("169.254.169.254"), ipaddress.ip_address("fd00:ec2::254")})
+METADATA = frozenset(
+    str(ipaddress.ip_address(address)) for address in ("169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254")
+)
+"""Written as answers are: by the same module."""
+CNAME = 5  # RFC 1035 3.2.2
 OWN_LABELS = frozenset({"instance-data", "metadata"})
 OWN_NAMES = frozenset({"metadata.goog"})
 
 
 def match(event: DnsAnswer, context: Context) -> Evidence | None:
     """Return the name, if it has an address of the metadata service and is none of its own names."""
-    found = next((record.value for record in event.answers if _is_metadata(record.value)), None)
+    addresses = (record.value for record in event.answers if record.type_raw != CNAME)
+    found = next((address for address in addresses if address in METADATA), None)
     if found is None or _is_its_own(event.name):
         return None
     if context.benign.excuse(NAME, event, context) is not None:
@@ -44,15 +49,6 @@ def match(event: DnsAnswer, context: Context) -> Evidence | None:
         domain=event.name,
         iana_protocol_number=event.protocol,
     )
-
-
-def _is_metadata(value: str) -> bool:
-    """Answer whether the value of a record is the address of a metadata service, also one mapped into IPv6."""
-    try:
-        found = ipaddress.ip_address(value)
-    except ValueError:  # the name of a CNAME
-        return False
-    return (getattr(found, "ipv4_mapped", None) or found) in METADATA
 
 
 def _is_its_own(name: str) -> bool:
@@ -110,7 +106,7 @@ FINDING = FindingType(
         silent("the address next to it", _at("169.254.169.253"), on_host()),
         silent(
             "a name that is written as the address",
-            dns_answer("a.example.org", alias("a.example.org", "169.254.169.254.example.org")),
+            dns_answer("a.example.org", alias("a.example.org", "169.254.169.254")),
             on_host(),
         ),
         silent("Amazon's name for it", _at("169.254.169.254", "instance-data"), on_host()),

@@ -5,8 +5,8 @@ everything under it, and never a name that merely ends in the same letters.  An
 address is matched by the networks it is in, narrowest first.  What a trusted
 list covers is on no list.
 
-All categories are looked up at once, and the last answer is kept: a dozen
-findings ask of one event.
+All categories are looked up at once, and the last answers are kept: a dozen
+findings ask of one event, which may hold several names.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from agent.intel.table import of_text
 from agent.model import Threat
 
 V4, V6 = 4, 6
+ANSWERS = 64  # more names or addresses than an answer of DNS holds
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
 _Found = Mapping[str, Threat]
 """The entry for each category that has one."""
@@ -104,23 +105,21 @@ class Snapshot:
         self._v6_shifts = tuple((128 - length, length) for length in table.head.v6_lengths)
         self._v4_shifts: dict[int, tuple[tuple[int, int], ...]] = {}
         """(bits to leave out, length) of networks, narrowest first, by the mask that a block of addresses has."""
-        self._last_domain: tuple[str, _Found] = ("", _NOTHING)
-        self._last_address: tuple[str, _Found] = ("", _NOTHING)
+        self._domains: dict[str, _Found] = {}
+        self._addresses: dict[str, _Found] = {}
 
     def domain(self, name: str, category: str) -> Threat | None:
         """Return the longest entry of `category` that is `name` or a parent domain of it, in any case."""
-        asked, found = self._last_domain
-        if asked != name:
-            found = self._domain(name)
-            self._last_domain = (name, found)
+        found = self._domains.get(name)
+        if found is None:
+            found = _kept(self._domains, name, self._domain(name))
         return found.get(category)
 
     def address(self, address: str, category: str) -> Threat | None:
         """Return the narrowest network of `category` that holds an address; one mapped into IPv6 is IPv4."""
-        asked, found = self._last_address
-        if asked != address:
-            found = self._address(address)
-            self._last_address = (address, found)
+        found = self._addresses.get(address)
+        if found is None:
+            found = _kept(self._addresses, address, self._address(address))
         return found.get(category)
 
     def sha256(self, digest: str, category: str) -> Threat | None:
@@ -176,6 +175,14 @@ class Snapshot:
                 return _NOTHING
             found.setdefault(head.category, Threat(list_name=head.name, entry=text.decode()))
         return found
+
+
+def _kept(answers: dict[str, _Found], asked: str, found: _Found) -> _Found:
+    """Keep an answer, in place of all when there are many; return it."""
+    if len(answers) >= ANSWERS:
+        answers.clear()
+    answers[asked] = found
+    return found
 
 
 def _number(address: str) -> tuple[int, int]:

@@ -12,13 +12,13 @@ from agent import intel
 from agent.classify import Classifier
 from agent.counters import Counters
 from agent.findings._examples import CONTAINER_ID
-from agent.findings._examples import dns_query
 from agent.findings._examples import fd_dup
 from agent.findings._examples import in_container
 from agent.findings._examples import library_map
 from agent.findings._examples import on_host
 from agent.findings._examples import process
 from agent.findings._examples import process_exec
+from agent.findings._network_examples import dns_query
 from agent.model import Content
 from agent.model import Evidence
 from agent.model import Sensitivity

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import pytest
 
 from agent import findings
 from agent.findings import _domains
-from agent.findings._examples import dns_query
 from agent.findings._examples import on_host
 from agent.findings._examples import process
 from agent.findings._network_examples import address
 from agent.findings._network_examples import alias
 from agent.findings._network_examples import dns_answer
+from agent.findings._network_examples import dns_query
 from agent.intel import Snapshot
 from agent.intel import ThreatList
 from agent.model import Context
@@ -81,7 +82,7 @@ RESOLVED = {
     ),
     "one mapped into IPv6": (
         dns_answer("a.test", address("a.test", "::ffff:192.0.2.1")),
-        "a.test resolves to ::ffff:192.0.2.1, which is under 192.0.2.0/24 of the list ours",
+        f"a.test resolves to {ipaddress.ip_address('::ffff:192.0.2.1')}, which is under 192.0.2.0/24 of the list ours",
     ),
     "the second, behind an alias": (
         dns_answer(
