@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import findings
 from agent.findings import _addresses
 from agent.findings._examples import on_host
 from agent.findings._examples import process
@@ -40,7 +41,9 @@ class Excuses:
 
 
 def contacted(event, module=_addresses):
-    context = Context(host=on_host().host, actor=process(), intel=Strict(LISTS), benign=Excuses())
+    context = Context(
+        host=on_host().host, actor=process(), intel=Strict(LISTS), benign=Excuses(), changes=findings.recent_changes()
+    )
     return module.contacted(TYPE, "c2", event, context)
 
 
