@@ -79,6 +79,7 @@ class Classifier:
             mapping=surroundings.mapping,
             peers=surroundings.peers,
             siblings=surroundings.siblings,
+            serving=surroundings.serving,
             contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,

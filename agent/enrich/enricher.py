@@ -21,6 +21,7 @@ from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
 from agent.enrich.scripts import Given
 from agent.enrich.scripts import given
+from agent.enrich.serving import Serving
 from agent.enrich.siblings import SiblingTable
 from agent.enrich.sockets import OutboundSockets
 from agent.enrich.writers import Writers
@@ -35,6 +36,7 @@ from agent.model import Mapping
 from agent.model import MemProtect
 from agent.model import NetAccept
 from agent.model import NetConnect
+from agent.model import NetListen
 from agent.model import Peers
 from agent.model import Process
 from agent.model import ProcessExec
@@ -70,6 +72,7 @@ class Enricher:
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
         self._siblings = SiblingTable(counters=counters, limit=limits.starters)
         self._peers = PeerTable(counters=counters, limit=limits.speakers)
+        self._serving = Serving(counters=counters, limit=limits.servers)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
         self._hashes = Hashes(executables, counters=counters, limits=limits)
 
@@ -83,10 +86,11 @@ class Enricher:
         """Apply an event and return its surroundings; after an exec, the actor is what it became."""
         self._processes.expire(event.time_ns)
         actor = self._applied(event)
+        lineage = () if actor is None else self._processes.lineage(actor)
         return Surroundings(
             host=self._host,
             actor=actor,
-            lineage=() if actor is None else self._processes.lineage(actor),
+            lineage=lineage,
             container=None if actor is None else self._processes.container(actor),
             writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
             outbound_cookies=self._sockets.among(_cookies(event)),
@@ -94,6 +98,7 @@ class Enricher:
             mapping=self._protected(event, actor),
             peers=self._met(event),
             siblings=self._started_before(event, actor),
+            serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -123,6 +128,7 @@ class Enricher:
             "cookies": self._sockets.size(),
             "speakers": self._peers.size(),
             "starters": self._siblings.size(),
+            "servers": self._serving.size(),
         }
         return self._processes.sizes() | own | self._hashes.sizes()
 
@@ -150,6 +156,8 @@ class Enricher:
                 return self._processes.exited(event)
             case FileOpen():
                 return self._opened(event)
+            case NetListen(result=0) | NetAccept():
+                self._serving.serves(event.actor)
             case NetConnect():
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)

@@ -35,6 +35,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     starters: int = 512
     """Processes that started a program in the last minute; each keeps 16 of them alive, most of which are in the other
     tables anyway: 8 MB if none was."""
+    servers: int = 1_024
+    """Processes that listen: some hundreds on a full node, with the workers that accept."""
     hashes: int = 4_096
     """Different executables on a host and in its images: some hundreds."""
     hash_queue: int = 512

@@ -13,6 +13,7 @@ import msgspec
 
 from agent.enrich.procfs import Facts
 from agent.enrich.scripts import script_of
+from agent.enrich.shells import Shells
 from agent.enrich.users import UserNames
 from agent.model import NS_PER_TICK
 from agent.model import Event
@@ -61,6 +62,7 @@ class Snapshots:
         self._boot = f"{host.id}/{host.boot_id}/"
         self._users = users
         self._args_limit = args_limit
+        self._shells = Shells()
 
     def uuid_of(self, key: ProcessKey) -> str:
         """Return the stable id: the same for the same process, boot and host, whoever asks."""
@@ -75,7 +77,7 @@ class Snapshots:
             uuid=self.uuid_of(facts.key),
             parent=parent,
             parent_uuid=None if parent is None else self.uuid_of(parent),
-            exe=facts.exe,
+            exe=None if facts.exe is None else self._shells.marked(facts.exe),
             name=name_of(facts.exe, facts.comm),
             args=cut(facts.args, self._args_limit),
             cwd=facts.cwd,
@@ -144,7 +146,7 @@ class Snapshots:
             before,
             parent=parent,
             parent_uuid=self._parent_uuid(parent, before),
-            exe=exe,
+            exe=self._shells.marked(exe),
             replaced=before.exe,
             name=name_of(exe, event.comm),
             args=cut(event.args, self._args_limit),

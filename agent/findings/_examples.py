@@ -17,6 +17,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from agent.findings._base import Example
+from agent.model import SHELL_PATHS
 from agent.model import Container
 from agent.model import Content
 from agent.model import Event
@@ -30,15 +31,11 @@ from agent.model import Mount
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessKey
-from agent.model import ProcessVm
-from agent.model import Ptrace
 from agent.model import Socket
 from agent.model import Stdio
 from agent.model import Surroundings
 from agent.model import UnixConnect
 from agent.model import Userfaultfd
-from agent.model import UserId
-from agent.model import UserIds
 from agent.model import Writer
 
 E = TypeVar("E", bound=Event)
@@ -132,10 +129,6 @@ _FILE_OPEN = FileOpen(
 _MOUNT = Mount(**_HEADER, operation="mount", source="/dev/sda1", target="/mnt", filesystem="ext4", flags_raw=0)
 _UNIX_CONNECT = UnixConnect(**_HEADER, path="/run/x.sock", abstract=False, type_raw=1)
 _USERFAULTFD = Userfaultfd(**_HEADER, flags_raw=0)
-_NOBODY = UserIds(
-    uid=65534, euid=65534, suid=65534, gid=65534, egid=65534, sgid=65534, effective_raw=0, permitted_raw=0
-)
-_USER_ID = UserId(**_HEADER, old=_NOBODY, new=replace(_NOBODY, uid=0, euid=0, suid=0))
 _PROCESS = Process(
     key=ProcessKey(_HEADER["tgid"], _HEADER["started_ns"] // 10_000_000),
     uuid="0d6f2f0a-0000-5000-8000-000000000001",
@@ -143,23 +136,6 @@ _PROCESS = Process(
     started_at_ns=AT_START + 59_000_000_000,
     container_id=CONTAINER_ID,
 )
-
-_TARGET = replace(
-    _PROCESS,
-    key=ProcessKey(777, 1_000),
-    uuid="0d6f2f0a-0000-5000-8000-000000000777",
-    parent=ProcessKey(1, 5),
-    started_at_ns=AT_START,
-    container_id=None,
-)
-_AIMED: dict[str, Any] = {
-    "target_number": _TARGET.key.tgid,
-    "target_tgid": _TARGET.key.tgid,
-    "target_started_ns": _TARGET.key.started_ticks * 10_000_000,
-    "target_path": "/usr/sbin/sshd",
-}
-_PTRACE = Ptrace(**_HEADER, **_AIMED, request_raw=16)
-_PROCESS_VM = ProcessVm(**_HEADER, **_AIMED, direction="write", flags_raw=0)
 
 
 def fires(title: str, event: E, around: Surroundings, **how: Any) -> Example[E]:
@@ -188,16 +164,6 @@ def library_map(**changes: Any) -> LibraryMap:
     return replace(_LIBRARY_MAP, **changes)
 
 
-def ptrace(request_raw: int, **changes: Any) -> Ptrace:
-    """Return a request that was made of `target()` by ptrace."""
-    return replace(_PTRACE, request_raw=request_raw, **changes)
-
-
-def process_vm(**changes: Any) -> ProcessVm:
-    """Return a write into the memory of `target()`."""
-    return replace(_PROCESS_VM, **changes)
-
-
 def fd_dup(**changes: Any) -> FdDup:
     """Return an internet socket put from descriptor 1 on descriptor 0."""
     return replace(_FD_DUP, **changes)
@@ -223,16 +189,6 @@ def userfaultfd(**changes: Any) -> Userfaultfd:
     return replace(_USERFAULTFD, **changes)
 
 
-def user_id(old: UserIds | None = _NOBODY, **new: int) -> UserId:
-    """Return a change of ids from nobody's, `old`, to root's but for those that are given."""
-    return replace(_USER_ID, old=old, new=replace(_USER_ID.new, **new))
-
-
-def nobody(**changes: int) -> UserIds:
-    """Return the ids of a user without rights."""
-    return replace(_NOBODY, **changes)
-
-
 def socket(**changes: Any) -> Socket:
     """Return a TCP socket connected to 198.51.100.7."""
     return replace(_SOCKET, **changes)
@@ -248,18 +204,19 @@ def stdio(*fds: int, **changes: Any) -> tuple[Stdio, ...]:
 
 
 def executable(path: str, **changes: Any) -> Executable:
-    """Return a program as old as the container, at `path`."""
-    return replace(Executable(path=path, file=OTHER_FILE, changed_at_ns=AT_START), **changes)
+    """Return a program as old as the container, at `path`; a shell where these are."""
+    shell = path if path in SHELL_PATHS else None
+    return replace(Executable(path=path, file=OTHER_FILE, changed_at_ns=AT_START, shell=shell), **changes)
+
+
+def renamed_shell(path: str = "/tmp/x") -> Executable:  # noqa: S108  # a path in an example
+    """Return a copy of bash."""
+    return replace(executable("/bin/bash"), path=path)
 
 
 def process(path: str = "/tmp/x", **changes: Any) -> Process:  # noqa: S108  # a path in an example
     """Return the process that acts in the examples, running `path`; also a parent, by its key."""
     return replace(_PROCESS, **{"exe": executable(path), "name": path.rpartition("/")[2], **changes})
-
-
-def target(**changes: Any) -> Process:
-    """Return the process that others are aimed at: no relative of the one that acts."""
-    return replace(_TARGET, **{"exe": executable("/usr/sbin/sshd"), "name": "sshd", **changes})
 
 
 def written_by(exe: Executable | None, **changes: Any) -> Writer:

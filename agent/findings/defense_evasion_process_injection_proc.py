@@ -17,7 +17,7 @@ from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
 from agent.findings._examples import silent
-from agent.findings._examples import target
+from agent.findings._reach_examples import target
 from agent.model import Context
 from agent.model import Evidence
 from agent.model import FileOpen

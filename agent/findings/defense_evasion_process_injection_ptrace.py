@@ -15,9 +15,9 @@ from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
 from agent.findings._examples import process
-from agent.findings._examples import ptrace
 from agent.findings._examples import silent
-from agent.findings._examples import target
+from agent.findings._reach_examples import ptrace
+from agent.findings._reach_examples import target
 from agent.findings._results import outcome
 from agent.model import Context
 from agent.model import Evidence

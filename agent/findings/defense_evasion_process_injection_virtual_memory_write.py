@@ -13,9 +13,9 @@ from agent.findings._base import FindingType
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
-from agent.findings._examples import process_vm
 from agent.findings._examples import silent
-from agent.findings._examples import target
+from agent.findings._reach_examples import process_vm
+from agent.findings._reach_examples import target
 from agent.findings._results import outcome
 from agent.model import Context
 from agent.model import Evidence

@@ -23,7 +23,6 @@ from agent.findings._examples import process_exec
 from agent.findings._examples import silent
 from agent.findings._examples import socket
 from agent.findings._examples import stdio
-from agent.findings._shells import is_shell
 from agent.model import Context
 from agent.model import Evidence
 from agent.model import FdDup
@@ -40,7 +39,7 @@ NAME = "Execution:Runtime/ReverseShell"
 def match(event: ProcessExec | FdDup, context: Context) -> Evidence | None:
     """Return the connection that serves as terminal, if this host opened it and nobody was told of it yet."""
     if isinstance(event, ProcessExec):
-        wire = _wire(event.stdio, shell=is_shell(event.path))
+        wire = _wire(event.stdio, shell=_is_shell(context.actor))
         earlier: Iterable[Process] = context.lineage
     else:
         wire = _wired_now(event, context)
@@ -75,7 +74,7 @@ def _wire(descriptors: tuple[Stdio, ...], *, shell: bool) -> Socket | None:
 def _wired_now(event: FdDup, context: Context) -> Socket | None:
     """Return the socket that a shell just gave two of its standard descriptors; at high, its input alone."""
     exe = context.actor.exe
-    if exe is None or not is_shell(exe.path):
+    if exe is None or exe.shell is None:
         return None
     if event.socket.remote_address is None:
         return None
@@ -86,8 +85,13 @@ def _wired_now(event: FdDup, context: Context) -> Socket | None:
 
 def _had(wire: Socket, process: Process) -> bool:
     """Answer whether a process was started on the same connection, and so was a finding itself."""
-    before = _wire(process.stdio, shell=process.exe is not None and is_shell(process.exe.path))
+    before = _wire(process.stdio, shell=_is_shell(process))
     return before is not None and before.cookie == wire.cookie
+
+
+def _is_shell(process: Process) -> bool:
+    """Answer whether a process runs a shell, under whatever name."""
+    return process.exe is not None and process.exe.shell is not None
 
 
 _OUT = frozenset({COOKIE})
@@ -110,7 +114,11 @@ FINDING = FindingType[ProcessExec | FdDup](
         ),
         fires("input and output, in a container", process_exec(stdio=stdio(0, 1)), in_container(outbound_cookies=_OUT)),
         fires("input and errors", process_exec(stdio=stdio(0, 2)), on_host(outbound_cookies=_OUT)),
-        fires("a shell, input alone", process_exec(path="/bin/sh", stdio=stdio(0)), on_host(outbound_cookies=_OUT)),
+        fires(
+            "a shell, input alone",
+            process_exec(stdio=stdio(0)),
+            on_host(outbound_cookies=_OUT, actor=process("/bin/sh")),
+        ),
         fires(
             "over IPv6 to this host itself",
             process_exec(stdio=stdio(0, 1, local_address="::1", remote_address="::1")),

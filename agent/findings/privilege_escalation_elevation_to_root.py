@@ -17,11 +17,11 @@ from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
-from agent.findings._examples import nobody
 from agent.findings._examples import on_host
 from agent.findings._examples import process_exec
 from agent.findings._examples import silent
-from agent.findings._examples import user_id
+from agent.findings._reach_examples import nobody
+from agent.findings._reach_examples import user_id
 from agent.model import Context
 from agent.model import Evidence
 from agent.model import ProcessExec

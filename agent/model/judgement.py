@@ -184,6 +184,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Whom the actor spoke to before this; of connects and accepted connections alone."""
     siblings: tuple[Process, ...] = ()
     """Of a start of a program: what else its parent started within the minute before, the newest last, at most 16."""
+    serving: Process | None = None
+    """Of a program that was started: the nearest of itself and its ancestors that serves the network."""
     contents: tuple[Content, ...] = ()
     """What was executed, once it is read: later, when the event is looked at a second time."""
 
@@ -228,6 +230,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     mapping: Mapping | None = None
     siblings: tuple[Process, ...] = ()
     peers: Peers | None = None
+    serving: Process | None = None
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""
     intel: Intelligence

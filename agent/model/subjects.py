@@ -8,6 +8,11 @@ from agent.model.events import FileId
 from agent.model.events import ProcessKey
 from agent.model.events import Stdio
 
+_SHELLS = "sh bash dash ash ksh ksh93 mksh zsh fish csh tcsh rbash busybox toybox"
+SHELL_PATHS = tuple(f"{place}/{name}" for place in ("/bin", "/usr/bin", "/usr/local/bin") for name in _SHELLS.split())
+"""Where shells are: names from /etc/shells of Debian 12, Fedora 40 and Alpine 3.20, with busybox and toybox, which are
+a shell in small images (2026-11)."""
+
 
 class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """A program as a process runs it."""
@@ -21,6 +26,8 @@ class Executable(msgspec.Struct, frozen=True, kw_only=True):
     unlinked: bool = False
     upper: bool | None = None
     script_path: str | None = None
+    shell: str | None = None
+    """Path of the shell that it is: its own, or that of the shell which it is another name or a copy of."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):

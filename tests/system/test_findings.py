@@ -79,7 +79,6 @@ def as_runc_does(_: Path) -> set[int]:
         ),
         pytest.param(as_runc_does, id="runc's copy of itself"),
         pytest.param(deeds.run_again_after_being_unlinked, id="a daemon that executes itself after an upgrade"),
-        pytest.param(lambda _: deeds.serve_an_accepted_connection(), id="a shell on a connection that was accepted"),
         pytest.param(lambda _: deeds.wait_for_a_port(), id="a script that waits for a port"),
         pytest.param(lambda _: deeds.ask("notminexmr.com"), id="a domain that ends like a pool's"),
         pytest.param(lambda _: deeds.ask("minexmr.com.example.com"), id="a domain that begins as a pool's"),

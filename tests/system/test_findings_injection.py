@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from agent import simulate
 from agent.pipeline import HASH_WAIT_S
 from tests.containers import running_container
 from tests.system import deeds
+from tests.system.running import WAIT_S
 from tests.system.running import Found
 from tests.system.running import Run
 from tests.unit.collector.test_guardduty import wrong
@@ -32,7 +34,8 @@ PTRACE = "DefenseEvasion:Runtime/ProcessInjection.Ptrace"
 WRITE = "DefenseEvasion:Runtime/ProcessInjection.VirtualMemoryWrite"
 ANTI_DEBUGGING = "DefenseEvasion:Runtime/PtraceAntiDebugging"
 ELEVATION = "PrivilegeEscalation:Runtime/ElevationToRoot"
-OURS = (ELEVATION, PROC, PTRACE, WRITE, ANTI_DEBUGGING)
+SHELL = "Execution:Runtime/SuspiciousShellCreated"
+OURS = (ELEVATION, SHELL, PROC, PTRACE, WRITE, ANTI_DEBUGGING)
 
 SLEEP = os.path.realpath("/bin/sleep")
 
@@ -196,6 +199,61 @@ def open_to_all() -> Iterator[Path]:
         time.sleep(deeds.HASHED_S)
 
 
+SERVE_A_TERMINAL = """
+import os, pty, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+accepted, _ = server.accept()
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[1], ["x"])
+print(child, flush=True)
+os.write(terminal, b"exit\\n")
+os.waitpid(child, 0)
+"""
+
+
+def a_terminal_for_a_client(directory: Path) -> Done:
+    """A web server that was made to open a terminal: the shell is a copy under another name."""
+    shell = copied(deeds.BASH, directory, "worker")
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE_A_TERMINAL, shell], capture_output=True, text=True, check=True, timeout=WAIT_S
+    )
+    return Done(int(done.stdout), str(shell))
+
+
+def an_accepted_connection(_: Path) -> Done:
+    """A shell on what was accepted, as of inetd; no terminal, and not told to be interactive."""
+    [pid] = deeds.serve_an_accepted_connection()
+    return Done(pid, deeds.SH)
+
+
+def a_shell_by_socat(_: Path) -> Done:
+    """A bind shell of a few words."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    listening = f"TCP-LISTEN:{port},bind=127.0.0.1"
+    with deeds.beside("socat", listening, "EXEC:/bin/sh -i,pty,stderr,setsid", stderr=subprocess.DEVNULL) as server:
+        client = connected_to(port)
+        with client, client.makefile("rb") as said:
+            client.sendall(b"echo pid=$$=\n")
+            pid = next(int(line.split(b"=")[1]) for line in said if line.startswith(b"pid=") and b"$" not in line)
+            client.sendall(b"exit\n")
+        server.kill()
+    return Done(pid, deeds.SH)
+
+
+def connected_to(port: int) -> socket.socket:
+    """Return a connection to a server of this host, as soon as it listens."""
+    deadline_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), WAIT_S)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+
+
 FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     **{f"simulate {name}": (name, simulated(name)) for name in OURS},
     "the memory of another": (PROC, memory_opened),
@@ -207,8 +265,14 @@ FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     "a write that is refused": (WRITE, at_another(AS_NOBODY + PIECE, -1)),
     "a shell with the set-user-id bit": (ELEVATION, a_shell_with_the_bit),
     "an interpreter with a capability": (ELEVATION, an_interpreter_with_a_capability),
+    "a terminal for a client": (SHELL, a_terminal_for_a_client),
+    "a shell on an accepted connection": (SHELL, an_accepted_connection),
     "TRACEME of a child": (ANTI_DEBUGGING, asks_after_daemonizing),
 }
+
+
+if shutil.which("socat") is not None:
+    FIRING["a bind shell by socat"] = (SHELL, a_shell_by_socat)
 
 
 class Fired(NamedTuple):
