@@ -126,6 +126,17 @@ static __always_inline void append_root(struct record_header *header, const u32 
 	header->len = at + 2;
 }
 
+// Number of the mount namespace that a path is in: another than its own for who was
+// left a descriptor from outside. 0 for what is mounted nowhere.
+static __always_inline u32 mount_namespace_of(struct path path)
+{
+	struct mount *mount = CONTAINER_OF(path.mnt, struct mount, mnt);
+	struct mnt_namespace *mnt_ns = READ(mount, mnt_ns);
+	u32 inum = 0;
+	bpf_probe_read_kernel(&inum, sizeof(inum), &mnt_ns->ns.inum);
+	return inum;
+}
+
 // Append the names from `dentry` up to the root of the mount tree, leaf first,
 // each with its NUL, across mount points, and "/" where the caller's own root
 // directory lies on the way. What does not fit is the root's end.

@@ -20,6 +20,8 @@
 
 struct process_chdir_record {
 	struct record_header header;
+	u32 path_mnt_ns;
+	u32 reserved;
 	char data[NAME_ROOM];
 };
 
@@ -39,6 +41,8 @@ static __always_inline void process_chdir_body(struct task_struct *task)
 	if (!record)
 		return;
 	fill_header(&record->header, KIND_process_chdir, __builtin_offsetof(struct process_chdir_record, data), task);
+	record->path_mnt_ns = mount_namespace_of(pwd);
+	record->reserved = 0;
 	if (READ(fs, users) > 1)
 		record->header.flags |= FLAG_FD_SHARED;
 	append_path(&record->header, sizeof(*record), pwd);

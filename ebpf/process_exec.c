@@ -47,7 +47,7 @@ struct process_exec_record {
 	u32 cgroup_end;
 	u32 filename_end;
 	u32 args_end;
-	u32 reserved;
+	u32 cwd_mnt_ns;
 	char comm[16];
 	char data[LARGE_DATA];
 };
@@ -135,7 +135,7 @@ static __always_inline u32 is_loader_variable(const char *text)
 
 // Read the environment string by string where the next kept one would go, and
 // step over it only when it is LD_PRELOAD or LD_LIBRARY_PATH. Whether a step begins
-// inside a long string stands in the record (`reserved`, 0 before and after), where
+// inside a long string stands in the record (`cwd_mnt_ns`, set behind it), where
 // the verifier does not tell one case from the other.
 static __always_inline void walk_environment(struct process_exec_record *record, struct mm_struct *mm, const u32 limit)
 {
@@ -154,11 +154,11 @@ static __always_inline void walk_environment(struct process_exec_record *record,
 			return;
 		}
 		u32 cut = (u64)length / ENV_BYTES;
-		u32 kept = is_loader_variable(text) & ~*(volatile u32 *)&record->reserved;
+		u32 kept = is_loader_variable(text) & ~*(volatile u32 *)&record->cwd_mnt_ns;
 		record->header.len = at + kept * length;
 		record->header.flags |= (kept & cut) * FLAG_TRUNCATED;
 		from += length - cut;
-		*(volatile u32 *)&record->reserved = cut;
+		*(volatile u32 *)&record->cwd_mnt_ns = cut;
 	}
 	record->header.flags |= FLAG_TRUNCATED;
 }
@@ -196,9 +196,9 @@ static __always_inline void fill_text(struct process_exec_record *record, struct
 	record->filename_end = record->header.len;
 	append_args(record, mm, limits->args, limits->args_room);
 	record->args_end = record->header.len;
-	record->reserved = 0;
+	record->cwd_mnt_ns = 0;
 	walk_environment(record, mm, limits->end);
-	record->reserved = 0;
+	record->cwd_mnt_ns = mount_namespace_of(READ(fs, pwd));
 }
 
 static __always_inline void fill_record(struct process_exec_record *record, struct task_struct *task,

@@ -19,6 +19,7 @@ from agent.enrich.limits import Limits
 from agent.enrich.peers import PeerTable
 from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
+from agent.enrich.runtimes import Runtimes
 from agent.enrich.scripts import Given
 from agent.enrich.scripts import given
 from agent.enrich.serving import Serving
@@ -69,6 +70,7 @@ class Enricher:
         self._counters = counters
         self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
         self._writers = Writers(counters=counters, limit=limits.writers)
+        self._runtimes = Runtimes(counters=counters, procfs=procfs, limit=limits.runtimes)
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
         self._siblings = SiblingTable(counters=counters, limit=limits.starters)
         self._peers = PeerTable(counters=counters, limit=limits.speakers)
@@ -80,6 +82,7 @@ class Enricher:
         """Take in the processes that exist already; return how many.  Events may have been applied before."""
         seeded = self._processes.seed()
         self._counters.add("enrich.seeded", seeded)
+        self._runtimes.seed()
         return seeded
 
     def enrich(self, event: Event) -> Surroundings:
@@ -99,6 +102,7 @@ class Enricher:
             peers=self._met(event),
             siblings=self._started_before(event, actor),
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
+            runtime=self._runtimes.of(event.file) if isinstance(event, FileOpen) else None,
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -129,6 +133,7 @@ class Enricher:
             "speakers": self._peers.size(),
             "starters": self._siblings.size(),
             "servers": self._serving.size(),
+            "runtimes": self._runtimes.size(),
         }
         return self._processes.sizes() | own | self._hashes.sizes()
 
@@ -147,7 +152,9 @@ class Enricher:
         """Change the tables as the event says; return who did it."""
         match event:
             case ProcessExec():
+                before = self._processes.find(event.actor)
                 process = self._processes.executed(event)
+                self._runtimes.executed(process, before)
                 self._hashes.request(process, self._processes.neighbours)
                 return process
             case ProcessFork():

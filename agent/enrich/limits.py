@@ -47,6 +47,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A read that gives nothing for so long hangs in a file system; its thread is given up."""
     hash_threads_lost: int = 4
     """How many threads may be given up before hashing is switched off."""
+    runtimes: int = 64
+    """Executables of container runtimes on one host: a handful, and those that were replaced by upgrades."""
     missing: int = 1_024
     """Processes that were looked for in /proc once and were gone."""
 

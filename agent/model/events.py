@@ -123,6 +123,9 @@ class ProcessExec(Event, frozen=True, kw_only=True, tag="process_exec"):
     """The last arguments, when some in the middle were left out; the first is what the cut left of it."""
     args_omitted_bytes: int = 0
     cwd: str | None
+    cwd_mnt_ns: int | None = None
+    """Number of the mount namespace that the working directory is in: another than `mnt_ns` for who was left a
+    descriptor from outside. None where that is mounted nowhere any more."""
     comm: str
     cgroup_path: str | None
     """Of the cgroup that says most: the unified one, else the v1 pids hierarchy."""
@@ -478,6 +481,8 @@ class ProcessChdir(Event, frozen=True, kw_only=True, tag="process_chdir"):
     """Where it is now, as the mount namespace has it and the kernel knows it."""
     path_in_root: str | None = None
     """As the root directory of the process has it, in a chroot; None where that is `path`, or not above it."""
+    path_mnt_ns: int | None = None
+    """Number of the mount namespace that it is in: see ProcessExec.cwd_mnt_ns."""
 
 
 class ProcessName(Event, frozen=True, kw_only=True, tag="process_name"):

@@ -10,6 +10,7 @@ import msgspec
 from agent.model.events import Event
 from agent.model.events import Socket
 from agent.model.subjects import Container
+from agent.model.subjects import Executable
 from agent.model.subjects import Host
 from agent.model.subjects import Process
 
@@ -186,6 +187,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Of a start of a program: what else its parent started within the minute before, the newest last, at most 16."""
     serving: Process | None = None
     """Of a program that was started: the nearest of itself and its ancestors that serves the network."""
+    runtime: Executable | None = None
+    """The container runtime of this host that the file of the event is."""
     contents: tuple[Content, ...] = ()
     """What was executed, once it is read: later, when the event is looked at a second time."""
 
@@ -231,6 +234,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     siblings: tuple[Process, ...] = ()
     peers: Peers | None = None
     serving: Process | None = None
+    runtime: Executable | None = None
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""
     intel: Intelligence

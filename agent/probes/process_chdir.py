@@ -17,15 +17,22 @@ from agent.probes.layout import Layout
 RECORD = Layout(
     "process_chdir_record",
     ("header", f"{header.HEADER.size}s"),
+    ("path_mnt_ns", "I"),
+    ("reserved", "I"),
     ("data", "1024s"),
 )
 _DATA = RECORD.offset("data")
 
 
-def to_event(_fields: Any, record: bytes, common: dict[str, Any]) -> ProcessChdir:
+def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> ProcessChdir:
     """Return the event."""
     path = header.section(record, _DATA, len(record))
-    return ProcessChdir(**common, path=header.path(path), path_in_root=header.path_in_root(path))
+    return ProcessChdir(
+        **common,
+        path=header.path(path),
+        path_in_root=header.path_in_root(path),
+        path_mnt_ns=fields.path_mnt_ns or None,
+    )
 
 
 def _hook(call: str) -> Hook:

@@ -42,7 +42,7 @@ RECORD = Layout(
     ("cgroup_end", "I"),
     ("filename_end", "I"),
     ("args_end", "I"),
-    ("reserved", "I"),
+    ("cwd_mnt_ns", "I"),
     ("comm", "16s"),
     ("data", f"{ROOM_BYTES}s"),
 )
@@ -114,6 +114,7 @@ def to_event(fields: Any, record: bytes, common: dict[str, Any]) -> ProcessExec:
         filename=header.c_string(filename),
         interpreted=bool(fields.interpreted),
         cwd=header.path(cwd),
+        cwd_mnt_ns=fields.cwd_mnt_ns or None,
         comm=header.c_string(fields.comm),
         cgroup_path=header.path(cgroup),
         parent_tgid=fields.parent_tgid,

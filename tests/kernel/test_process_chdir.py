@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.model import ProcessChdir
+from agent.model import ProcessExec
 from tests import containers
 from tests.kernel import deeds
 from tests.kernel import races
@@ -54,7 +55,20 @@ def test_every_way(sensor: Sensed, tmp_path: Path, *, code: str, path: str) -> N
     [event] = told(sensor, pid)
     assert (f"{tmp_path}{path}", None) == (event.path, event.path_in_root)
     assert (0, (), None, pid) == (event.result, event.flags, event.via, event.tid)
-    assert os.stat("/proc/self/ns/mnt").st_ino == event.mnt_ns
+    assert {os.stat("/proc/self/ns/mnt").st_ino} == {event.mnt_ns, event.path_mnt_ns}
+
+
+@pytest.mark.parametrize("way", ["os.fchdir(fd)", "os.chdir(f'/proc/self/fd/{fd}')"])
+def test_outside(sensor: Sensed, tmp_path: Path, way: str) -> None:
+    """Where a descriptor leads to another mount namespace it is told to which, then and at exec."""
+    code = f"fd = os.open('/usr', 0); assert libc.unshare(0x20000) == 0; {way}\nos.execv('/usr/bin/true', ['true'])"
+    pid = deed(tmp_path, code)
+
+    went = sensor.of_pid(ProcessChdir, pid)
+    started = sensor.until(ProcessExec, lambda event: event.tgid == pid and event.args == ("true",))
+    outside = os.stat("/proc/self/ns/mnt").st_ino
+    assert ("/usr", outside, "/usr", outside) == (went.path, went.path_mnt_ns, started.cwd, started.cwd_mnt_ns)
+    assert outside not in {went.mnt_ns, started.mnt_ns}
 
 
 def test_relative(sensor: Sensed, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import time
 import uuid
@@ -20,6 +21,7 @@ import pytest
 from agent import simulate
 from agent.pipeline import HASH_WAIT_S
 from agent.simulate.privilege_escalation_cgroups_release_agent_modified import hierarchy
+from tests.containers import RunningContainer
 from tests.containers import running_container
 from tests.system import deeds
 from tests.system.deeds import Done
@@ -57,6 +59,7 @@ USERFAULTFD = "PrivilegeEscalation:Runtime/UserfaultfdUsage"
 DOCKER_SOCKET = "PrivilegeEscalation:Runtime/DockerSocketAccessed"
 RELEASE_AGENT = "PrivilegeEscalation:Runtime/CGroupsReleaseAgentModified"
 MOUNTED = "PrivilegeEscalation:Runtime/ContainerMountsHostDirectory"
+ESCAPE = "PrivilegeEscalation:Runtime/RuncContainerEscape"
 
 RUNC = os.path.realpath(shutil.which("runc") or "runc")
 SAY_PID = "import os, sys; print(os.getpid(), flush=True)\n"
@@ -142,7 +145,7 @@ def was_refused_by_engine(directory: Path, word: str) -> Done:
 # --- Release agents ------------------------------------------------------------------------------------------------
 
 OPEN = "os.close(os.open(sys.argv[1], os.O_WRONLY))"
-OPEN_BY_LINK = "os.symlink(sys.argv[1], '/tmp/harmless'); sys.argv[1] = '/tmp/harmless'\n" + OPEN
+LINK = "os.symlink(sys.argv[1], '/tmp/harmless'); sys.argv[1] = '/tmp/harmless'\n"
 BIND = """
 import ctypes
 open("/tmp/harmless", "w").close()
@@ -180,6 +183,55 @@ def made_hierarchy_of_its_own(_: Path, word: str) -> Done:
         capabilities=["CAP_SYS_ADMIN"],
         context={"releaseAgentPath": "/mnt/release_agent"},
     )
+
+
+# --- Runtimes ------------------------------------------------------------------------------------------------------
+
+LEAK = 'exec "$0" exec --preserve-fds=1 "$@" 3</sys/fs/cgroup'
+GO_OUTSIDE = "os.chdir('/proc/self/fd/3')"
+WHEN_IT_ENDED = """
+import time
+while True:
+    try:
+        os.close(os.open(sys.argv[1], os.O_WRONLY))
+        break
+    except OSError as error:
+        if error.strerror != "Text file busy": raise
+        time.sleep(0.01)
+"""
+"""As an intruder must wait until nobody runs the program any more."""
+
+
+def overwrote_runtime(name: str, code: str = WHEN_IT_ENDED) -> Deed:
+    """Return the deed of opening a runtime of this name in the container that it has just put the process into."""
+
+    def deed(directory: Path, word: str) -> Done:
+        runtime = directory / name
+        shutil.copy(RUNC, runtime)
+        with running_container(binds={"/mnt": directory}) as container:
+            context = {"filePath": f"/mnt/{name}"}
+            started = put_in(container, [str(runtime), "exec", "--detach"], code, f"/mnt/{name}", word)
+        return started._replace(parent=str(runtime), context=context)
+
+    return deed
+
+
+def was_left_outside(_: Path, word: str) -> Done:
+    """Go where a descriptor leads that runc was made to leave to the container."""
+    with running_container() as container:
+        started = put_in(container, ["/bin/sh", "-c", LEAK, RUNC], GO_OUTSIDE, word)
+    return started._replace(context={"filePath": "/sys/fs/cgroup", "runcBinaryPath": RUNC})
+
+
+def put_in(container: RunningContainer, command: Sequence[str], code: str, *arguments: str) -> Done:
+    """Have a runtime start a python in a container."""
+    pid_file = container.directory / f"pid-{uuid.uuid4().hex}"
+    python = [deeds.PYTHON, "-I", "-S", "-c", SAY_PID + code + LINGER, *arguments]
+    line = [*command, f"--pid-file={pid_file}", container.id, *python]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=deeds.WAIT_S)
+    assert (0, "") == (done.returncode, done.stderr)
+    pid, ns_pid = int(pid_file.read_text()), int(done.stdout.split()[0])
+    return Done(pid, deeds.PYTHON, deeds.sha256_of(deeds.PYTHON), ns_pid, RUNC, container_id=container.id)
 
 
 # --- Mounts --------------------------------------------------------------------------------------------------------
@@ -243,9 +295,13 @@ FIRING: dict[str, tuple[str, Deed]] = {
     "docker.sock without permission": (DOCKER_SOCKET, was_refused_by_engine),
     "containerd.sock": (DOCKER_SOCKET, spoke_to_engine(CONNECT, "/run/x", name="containerd.sock")),
     "release_agent": (RELEASE_AGENT, modified_release_agent(OPEN)),
-    "release_agent by a link": (RELEASE_AGENT, modified_release_agent(OPEN_BY_LINK)),
+    "release_agent by a link": (RELEASE_AGENT, modified_release_agent(LINK + OPEN)),
     "release_agent by another name": (RELEASE_AGENT, modified_release_agent(BIND + OPEN, "/tmp/harmless")),
     "release_agent of its own hierarchy": (RELEASE_AGENT, made_hierarchy_of_its_own),
+    "runc": (ESCAPE, overwrote_runtime("runc")),
+    "a runtime of another name": (ESCAPE, overwrote_runtime("harmless")),
+    "runc by a link": (ESCAPE, overwrote_runtime("runc", LINK + WHEN_IT_ENDED)),
+    "a directory of the host": (ESCAPE, was_left_outside),
     "a disk": (
         MOUNTED,
         mounted(f"mount({A_DISK.encode()}, b'/mnt', b'ext4', 3)", **DISK, flags=["MS_RDONLY", "MS_NOSUID"]),

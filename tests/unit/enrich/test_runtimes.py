@@ -1,0 +1,96 @@
+"""Which files are container runtimes of this host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agent.counters import Counters
+from agent.enrich.procfs import ProcFs
+from agent.enrich.runtimes import Runtimes
+from agent.model import Executable
+from agent.model import FileId
+from agent.model import Process
+from agent.model import ProcessKey
+
+FILE = FileId(8, 15)
+
+
+def process(path: str, *, file: FileId | None = FILE, memfd: bool = False, container_id: str | None = None) -> Process:
+    exe = Executable(path=path, file=file, memfd=memfd)
+    return Process(key=ProcessKey(1, 1), uuid="u", parent=None, exe=exe, started_at_ns=1, container_id=container_id)
+
+
+def runtimes(root: Path = Path("/nowhere"), limit: int = 2) -> Runtimes:
+    return Runtimes(counters=Counters(), procfs=ProcFs(root), limit=limit)
+
+
+@pytest.mark.parametrize("path", ["/usr/sbin/runc", "/x/crun", "/usr/bin/containerd-shim-runc-v2", "conmon"])
+def test_a_program_of_the_host_that_is_called_so(path: str) -> None:
+    """Wherever it lies."""
+    known = runtimes()
+    known.executed(process(path), None)
+
+    found = known.of(FILE)
+    assert found is not None
+    assert path == found.path
+
+
+def test_a_program_that_becomes_a_container() -> None:
+    """Whatever it is called; and the path under which it was seen first stays."""
+    known = runtimes()
+    known.executed(process("/usr/bin/sleep", file=FileId(8, 16), container_id="c"), process("/opt/harmless"))
+    known.executed(process("/usr/bin/sleep", file=FileId(8, 16), container_id="c"), process("/"))
+
+    found = known.of(FILE)
+    assert found is not None
+    assert "/opt/harmless" == found.path
+    assert known.of(FileId(8, 16)) is None
+
+
+@pytest.mark.parametrize(
+    ("started", "before"),
+    [
+        pytest.param(process("/usr/bin/runcs"), None, id="another name"),
+        pytest.param(process("/usr/sbin/runc", container_id="c"), None, id="in a container"),
+        pytest.param(
+            process("/x", container_id="c"), process("/usr/sbin/runc", container_id="c"), id="it was there"
+        ),
+        pytest.param(process("/x", file=FileId(8, 16)), process("/usr/sbin/runc2"), id="a program of the host follows"),
+        pytest.param(process("/usr/sbin/runc", memfd=True), None, id="a copy in memory"),
+        pytest.param(process("/usr/sbin/runc", file=None), None, id="gone before it was looked at"),
+    ],
+)
+def test_no_runtime_of_the_host(started: Process, before: Process | None) -> None:
+    """What is in a container is the container's own."""
+    known = runtimes()
+    known.executed(started, before)
+
+    assert 0 == known.size()
+
+
+def test_those_at_the_usual_places_when_the_agent_starts(tmp_path: Path) -> None:
+    """As process 1 sees them; a link is none."""
+    place = tmp_path / "1/root/usr/bin"
+    place.mkdir(parents=True)
+    shutil.copy("/bin/true", place / "crun")
+    (place / "runc").symlink_to("crun")
+    known = runtimes(tmp_path)
+    known.seed()
+
+    seen = (place / "crun").stat()
+    found = known.of(FileId(os.major(seen.st_dev) << 20 | os.minor(seen.st_dev), seen.st_ino))
+    assert found is not None
+    assert ("/usr/bin/crun", 1) == (found.path, known.size())
+
+
+def test_no_more_than_it_may_be() -> None:
+    """The one seen first is forgotten first."""
+    known = runtimes(limit=2)
+    for inode in range(3):
+        known.executed(process("/usr/sbin/runc", file=FileId(8, inode)), None)
+
+    assert (2, None) == (known.size(), known.of(FileId(8, 0)))
