@@ -29,6 +29,7 @@ from agent.deliver.spool import Spool
 from agent.deliver.target import Target
 from agent.enrich import Enricher
 from agent.enrich import this_host
+from agent.enrich.packages import Packages
 from agent.enrich.procfs import boot_at_ns
 from agent.errors import ConfigError
 from agent.errors import HostUnsupported
@@ -137,6 +138,8 @@ class _Agent:
             closing.callback(source.close)
             statuses = standing(source.open())
             _tell(statuses)
+            packages = Packages(findings.known_paths(), counters=counters)
+            closing.callback(packages.close)
             enricher = Enricher(host=self._host, counters=counters)
             closing.callback(enricher.close)
             enricher.seed()
@@ -148,14 +151,14 @@ class _Agent:
             canaries = Canaries(delivery, let_go=source.let_go, counters=counters, period_s=period_s)
             guard = Guard(source.look_after, counters=counters, period_s=period_s)
             reports = Reports(
-                totals=lambda: source.counters() | _held(enricher),
+                totals=lambda: source.counters() | _held(enricher) | {"enrich.held_packages": packages.size()},
                 probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
                 counters=counters,
                 file=health.beside(settings.lock_file),
                 boot_id=self._host.boot_id,
             )
             closing.callback(reports.close)
-            stages = Stages(source, decoder, enricher, self._classifier(), canaries)
+            stages = Stages(source, decoder, enricher, self._classifier(packages), canaries)
 
             def over() -> bool:
                 decoder.wall_offset_ns = boot_at_ns()
@@ -188,11 +191,11 @@ class _Agent:
             activity_bytes=sensor.activity_ring_mib << 20,
         )
 
-    def _classifier(self) -> Classifier:
+    def _classifier(self, packages: Packages) -> Classifier:
         return Classifier(
             findings.load(),
             intel=intel.bundled(),
-            benign=findings.known_good(self._counters),
+            benign=findings.known_good(self._counters, packages),
             sensitivity=self._settings.findings.sensitivity,
             counters=self._counters,
         )

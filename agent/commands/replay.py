@@ -107,7 +107,7 @@ class _Replay:
         classifier = Classifier(
             findings.load(),
             intel=intel.bundled(),
-            benign=findings.known_good(counters),
+            benign=findings.known_unchecked(counters),
             sensitivity=self._sensitivity,
             counters=counters,
         )

@@ -17,8 +17,20 @@ from agent.findings import _recent
 from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
+from agent.model import Provenance
 
-__all__ = ("AnyFinding", "FindingType", "blind", "kind_of", "known_excuses", "known_good", "load", "recent_changes")
+__all__ = (
+    "AnyFinding",
+    "FindingType",
+    "blind",
+    "kind_of",
+    "known_excuses",
+    "known_good",
+    "known_paths",
+    "known_unchecked",
+    "load",
+    "recent_changes",
+)
 
 
 def load() -> tuple[AnyFinding, ...]:
@@ -34,9 +46,19 @@ def blind(types: Iterable[AnyFinding], missing_probes: Collection[str]) -> tuple
     return tuple(finding.name for finding in types if not missing.isdisjoint(finding.kinds + finding.needs))
 
 
-def known_good(counters: Counters) -> _known.KnownGood:
+def known_good(counters: Counters, provenance: Provenance | None = None) -> _known.KnownGood:
     """Return the benign company that ships with the agent."""
-    return _known.KnownGood(_known.bundled(), counters)
+    return _known.KnownGood(_known.bundled(), counters, provenance)
+
+
+def known_unchecked(counters: Counters) -> _known.KnownGood:
+    """Return the same for a replay, where no program of the host can be looked at."""
+    return known_good(counters, _known.Unchecked())
+
+
+def known_paths() -> tuple[str, ...]:
+    """Return the paths that its entries are bound to; `*` stands for part of one segment."""
+    return tuple(sorted({path for excuse in _known.bundled() for _, path in excuse.paths()}))
 
 
 def known_excuses() -> tuple[_known.Excuse, ...]:

@@ -1,17 +1,27 @@
 """Known good company: read from `known/*.toml`, asked by a finding before it fires.
 
-An excuse names executables by path and holds only while the executable is what
-its path says.  A path alone is what an attacker writes first, so:
+An excuse names executables by path and holds only while each is what its path
+says.  A path alone is what an attacker writes first, so:
 
-    writer      who last wrote the file, in the same container: a program of the
-                image, not changed since the container started
+    actor       the program that acts; of an exec, the one that begins
+    parent      the program of its parent
+    under       the program of any ancestor in its lineage
+    writer      the program that last wrote the file
     replaced    what this very process ran before, on the host: a file on disk,
                 of exactly the size of what runs now
 
-No entry can be bound to a name or comm, which anyone sets.
+Given together, all must hold.  In a container a program must be of the image:
+not changed since the container started, not in the writable layer.  On the host
+it must belong to a package and have that package's content (agent/enrich/packages.py),
+or with `unpackaged`, which says why, be root's and nobody else's to write.  A program
+into which LD_PRELOAD brings a library from outside the system is none of these.
+
+No entry can be bound to a name, comm or arguments, which anyone sets, nor to a
+script, which its interpreter may be told to read with others.
 
 Blind to: a mount that puts one program of the image at the path of another; a
-process stopped under ptrace that is made to run a copy padded to the right size.
+process stopped under ptrace that is made to run a copy padded to the right size;
+options and variables by which a program of the list loads code (perl, dpkg -i).
 """
 
 from __future__ import annotations
@@ -19,6 +29,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
+from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -26,38 +37,72 @@ import msgspec
 
 from agent.counters import Counters
 from agent.errors import ConfigError
+from agent.findings._libraries import foreign
 from agent.model import Container
 from agent.model import Context
 from agent.model import Event
 from agent.model import Executable
+from agent.model import Origin
+from agent.model import Process
 from agent.model import ProcessExec
+from agent.model import Provenance
 from agent.model import Sensitivity
+
+BINDINGS = ("actor", "parent", "under", "writer", "replaced")
 
 
 class Excuse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One `[[excuse]]` of a file: which finding stays silent, for whom, and why."""
+    """One `[[excuse]]` of a file: which finding stays silent, for whom, and why.
+
+    The bindings are paths; `*` stands for part of one path segment.
+    """
 
     finding: str
     reason: str
     at: frozenset[Sensitivity]
     """The sensitivities at which it holds."""
+    actor: tuple[str, ...] = ()
+    parent: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
     writer: tuple[str, ...] = ()
-    """Paths of programs whose output is excused; `*` stands for part of one path segment."""
     replaced: tuple[str, ...] = ()
-    """Paths of programs that may run a copy of themselves."""
+    unpackaged: str | None = None
+    """Why files that no package owns count on the host, too; None: they do not."""
+
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """Yield every path with the binding it is in."""
+        yield from ((binding, path) for binding in BINDINGS for path in getattr(self, binding))
+
+
+class AsStated:
+    """For examples, where there is no file to look at: the package is the one that the program states."""
+
+    def of(self, exe: Executable) -> Origin | None:
+        """Return the stated package, or None."""
+        return None if exe.package is None else Origin(package=exe.package)
+
+
+class Unchecked:
+    """For a replay, which may be of another host: each program of the host is taken for what its path says."""
+
+    def of(self, exe: Executable) -> Origin | None:
+        """Return a package, whatever it is."""
+        return Origin(package=exe.package or "unknown")
 
 
 class KnownGood:
     """The excuses in force.  Implements `agent.model.Benign`; counts `classify.excused`."""
 
-    def __init__(self, excuses: Iterable[Excuse], counters: Counters) -> None:
-        self._rules = tuple(_Rule(excuse) for excuse in excuses)
+    def __init__(self, excuses: Iterable[Excuse], counters: Counters, provenance: Provenance | None = None) -> None:
+        self._rules: dict[str, list[_Rule]] = {}
+        for excuse in excuses:
+            self._rules.setdefault(excuse.finding, []).append(_Rule(excuse, provenance or AsStated()))
         self._counters = counters
 
     def excuse(self, finding: str, event: Event, context: Context) -> str | None:
         """Return why `finding` stays silent for this event, or None."""
-        for rule in self._rules:
-            if rule.holds(finding, event, context):
+        for rule in self._rules.get(finding, ()):
+            if rule.holds(event, context):
                 self._counters.add("classify.excused")
                 return rule.excuse.reason
         return None
@@ -66,26 +111,49 @@ class KnownGood:
 class _Rule:
     """An excuse with its paths compiled."""
 
-    def __init__(self, excuse: Excuse) -> None:
+    def __init__(self, excuse: Excuse, provenance: Provenance) -> None:
         self.excuse = excuse
-        self._writer = _compile(excuse.writer)
-        self._replaced = _compile(excuse.replaced)
+        self._provenance = provenance
+        self._paths = {binding: _compile(paths) for binding in BINDINGS if (paths := getattr(excuse, binding))}
 
-    def holds(self, finding: str, event: Event, context: Context) -> bool:
+    def holds(self, event: Event, context: Context) -> bool:
         """Answer whether this excuse covers the event."""
-        if finding != self.excuse.finding or context.sensitivity not in self.excuse.at:
+        if context.sensitivity not in self.excuse.at:
             return False
-        return _written_by(self._writer, context) or _copy_of(self._replaced, event, context)
+        return all(self._bound(binding, paths, event, context) for binding, paths in self._paths.items())
+
+    def _bound(self, binding: str, paths: re.Pattern[str], event: Event, context: Context) -> bool:
+        """Answer whether one binding holds."""
+        if binding == "replaced":
+            before = context.actor.replaced
+            return before is not None and _copied(before, event, context) and self._on_host(paths, before)
+        return any(self._runs(process, paths, context) for process in _bound_to(binding, context))
+
+    def _runs(self, process: Process, paths: re.Pattern[str], context: Context) -> bool:
+        """Answer whether a process runs a program at one of `paths` that is what its path says."""
+        if process.exe is None or foreign(process.ld_preload, process.ld_library_path):
+            return False
+        if process.container_id is None:
+            return self._on_host(paths, process.exe)
+        if context.container is None or process.container_id != context.container.id:
+            return False
+        return paths.fullmatch(process.exe.path) is not None and _of_image(process.exe, context.container)
+
+    def _on_host(self, paths: re.Pattern[str], exe: Executable) -> bool:
+        """Answer whether a program of the host is at one of `paths`, and a package's unless the entry waives it."""
+        if exe.memfd or exe.unlinked or paths.fullmatch(exe.path) is None:
+            return False
+        origin = self._provenance.of(exe)
+        return origin is not None and (origin.package is not None or self.excuse.unpackaged is not None)
 
 
-def _written_by(paths: re.Pattern[str], context: Context) -> bool:
-    """Answer whether a program of the image, at one of `paths`, wrote the file."""
-    if context.writer is None or context.container is None:
-        return False
-    process = context.writer.process
-    if process.exe is None or process.container_id != context.container.id:
-        return False
-    return paths.fullmatch(process.exe.path) is not None and _of_image(process.exe, context.container)
+def _bound_to(binding: str, context: Context) -> tuple[Process, ...]:
+    """Return the processes of which one must run a program of the entry."""
+    if binding == "actor":
+        return (context.actor,)
+    if binding == "writer":
+        return () if context.writer is None else (context.writer.process,)
+    return context.lineage[:1] if binding == "parent" else context.lineage
 
 
 def _of_image(exe: Executable, container: Container) -> bool:
@@ -95,20 +163,17 @@ def _of_image(exe: Executable, container: Container) -> bool:
     return exe.changed_at_ns <= container.started_at_ns and exe.upper is not True
 
 
-def _copy_of(paths: re.Pattern[str], event: Event, context: Context) -> bool:
-    """Answer whether a program of the host, at one of `paths`, runs what is as large as itself."""
+def _copied(before: Executable, event: Event, context: Context) -> bool:
+    """Answer whether a process of the host runs what is as large as what it ran before."""
     if not isinstance(event, ProcessExec) or event.mnt_ns != context.host.mnt_ns:
         return False
-    before = context.actor.replaced
-    if before is None or before.memfd or before.unlinked or before.size_bytes != event.size_bytes:
-        return False
-    return paths.fullmatch(before.path) is not None
+    return before.size_bytes == event.size_bytes
 
 
-def _compile(paths: tuple[str, ...]) -> re.Pattern[str]:
-    """Return one pattern for all paths; `*` does not cross a slash.  No path gives a pattern that nothing matches."""
+def _compile(paths: Iterable[str]) -> re.Pattern[str]:
+    """Return one pattern for all paths; `*` does not cross a slash."""
     parts = ["[^/]*".join(re.escape(part) for part in path.split("*")) for path in paths]
-    return re.compile("|".join(f"(?:{part})" for part in parts) or r"(?!)")
+    return re.compile("|".join(f"(?:{part})" for part in parts))
 
 
 def bundled() -> tuple[Excuse, ...]:
@@ -137,16 +202,17 @@ def read(file: Traversable) -> tuple[Excuse, ...]:
 
 def _check(excuse: Excuse, where: str) -> None:
     """Raise `ConfigError` for an entry that would excuse everything, nothing, or for no reason."""
-    if bool(excuse.writer) == bool(excuse.replaced):
-        raise ConfigError(f"{where}: give either `writer` or `replaced`, the executables it is bound to")
+    if not any(excuse.paths()):
+        raise ConfigError(f"{where}: give at least one of {', '.join(BINDINGS)}: the executables it is bound to")
     if not excuse.at:
         raise ConfigError(f"{where}.at: name at least one of low, balanced, high")
     if not excuse.reason.strip():
         raise ConfigError(f"{where}.reason: say why this is known good")
-    bad = next((path for path in excuse.writer + excuse.replaced if not _names_executable(path)), None)
-    if bad is not None:
-        key = "writer" if excuse.writer else "replaced"
-        raise ConfigError(f"{where}.{key}: {bad!r} must be the absolute path of an executable, with no `*` last")
+    if excuse.unpackaged is not None and not excuse.unpackaged.strip():
+        raise ConfigError(f"{where}.unpackaged: say why programs that no package owns count")
+    for key, path in excuse.paths():
+        if not _names_executable(path):
+            raise ConfigError(f"{where}.{key}: {path!r} must be the absolute path of an executable, with no `*` last")
 
 
 def _names_executable(path: str) -> bool:

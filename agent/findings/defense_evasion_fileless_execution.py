@@ -43,8 +43,8 @@ def match(event: ProcessExec, context: Context) -> Evidence | None:
 
 
 _CLONE = process_exec(path="/memfd:runc_cloned:/proc/self/exe", memfd=True, size_bytes=8_752_456, mnt_ns=HOST_MNT_NS)
-_RUNC = executable("/usr/sbin/runc", size_bytes=8_752_456)
-_CRUN = executable("/usr/bin/crun", size_bytes=8_752_456)
+_RUNC = executable("/usr/sbin/runc", package="runc", size_bytes=8_752_456)
+_CRUN = executable("/usr/bin/crun", package="crun", size_bytes=8_752_456)
 _RUNNING_RUNC = on_host(actor=process(replaced=_RUNC))
 
 FINDING = FindingType(

@@ -206,6 +206,20 @@ class Intelligence(Protocol):
         """Return the entry for a file's SHA-256 (lower-case hexadecimal)."""
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a program of the host is from: root put it there, and nobody else may write it."""
+
+    package: str | None
+    """Whose it is, with that package's content; None: no package's."""
+
+
+class Provenance(Protocol):
+    """Knows the packages of the host."""
+
+    def of(self, exe: Executable) -> Origin | None:
+        """Return where a program is from; None when others may write it, or it is not what is at its path now."""
+
+
 class Benign(Protocol):
     """Known good company, read from data."""
 

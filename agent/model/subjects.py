@@ -28,6 +28,8 @@ class Executable(msgspec.Struct, frozen=True, kw_only=True):
     script_path: str | None = None
     shell: str | None = None
     """Path of the shell that it is: its own, or that of the shell which it is another name or a copy of."""
+    package: str | None = None
+    """Of the host's, that owns it; None: none, or nobody asked."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
