@@ -17,6 +17,7 @@ from agent.findings import _recent
 from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
+<<<<<<< HEAD
 from agent.model import Provenance
 
 __all__ = (
@@ -28,6 +29,22 @@ __all__ = (
     "known_good",
     "known_paths",
     "known_unchecked",
+=======
+from agent.findings._oddities import ODDITIES
+from agent.findings._oddities import Oddity
+from agent.findings._shells import is_shell
+
+__all__ = (
+    "ODDITIES",
+    "AnyFinding",
+    "FindingType",
+    "Oddity",
+    "blind",
+    "is_shell",
+    "kind_of",
+    "known_excuses",
+    "known_good",
+>>>>>>> 7adf7fe (wip)
     "load",
     "recent_changes",
 )
