@@ -45,6 +45,7 @@ SUBCOMMANDS = {
     "collector": _Subcommand("agent.commands.collector", "Take findings and events from agents and keep them."),
     "findings": _Subcommand("agent.commands.findings", "Show findings."),
     "events": _Subcommand("agent.commands.events", "Show events."),
+    "explain": _Subcommand("agent.commands.explain", "Say what a finding type means."),
     "doctor": _Subcommand("agent.commands.doctor", "Say what works on this host, what does not, and what to do."),
     "record": _Subcommand("agent.commands.record", "Write what the sensor sees into a file."),
     "replay": _Subcommand("agent.commands.replay", "Say what a recording comes to; needs no privilege."),

@@ -102,8 +102,19 @@ class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[findings]`: how much company a finding needs before it fires."""
 
     sensitivity: Annotated[
-        Sensitivity, Meta(description="`high` fires at once; `balanced` lets known benign company pass.")
+        Sensitivity,
+        Meta(
+            description="How much company a finding needs before it fires (docs/company.md); `balanced` and `low` let "
+            "known benign company pass."
+        ),
     ] = Sensitivity.BALANCED
+    types: Annotated[
+        dict[str, Literal["off", "low", "balanced", "high"]],
+        Meta(
+            description='The same for single types, by name: `{ "Execution:Runtime/SuspiciousTool" = "high" }`. `off` '
+            "never fires; the events are kept all the same."
+        ),
+    ] = {}
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +171,8 @@ def declared_keys(section: type[msgspec.Struct] = Config, prefix: str = "") -> I
             yield from declared_keys(type(field.default), f"{field.name}.")
         else:
             meaning = inspect.type_info(field.type)
-            words = (wording.allowed(meaning), wording.spelled(field.default), wording.description(meaning))
+            default = {} if field.default is msgspec.NODEFAULT else field.default  # a table is made anew each time
+            words = (wording.allowed(meaning), wording.spelled(default), wording.description(meaning))
             yield Key(prefix + field.name, *words)
 
 

@@ -65,8 +65,13 @@ def page(types: Sequence[AnyFinding]) -> str:
 
 def _row(finding: AnyFinding) -> str:
     """Return the line of the table that leads to a finding's section."""
-    severity = finding.severity.name.title()
-    return f"| [{finding.name}](#{anchor(finding.name)}) | {severity} | {finding.attack} | {', '.join(finding.kinds)} |"
+    link = f"[{finding.name}](#{anchor(finding.name)})"
+    return f"| {link} | {severity(finding)} | {finding.attack} | {', '.join(finding.kinds)} |"
+
+
+def severity(finding: AnyFinding) -> str:
+    """Return the severity of a type, or that it is variable."""
+    return "Variable" if finding.severity_rule else finding.severity.name.title()
 
 
 def anchor(title: str) -> str:
@@ -80,7 +85,9 @@ def section(finding: AnyFinding) -> Iterator[str]:
     said = prose(module.__doc__ or "")
     yield f"## {finding.name}\n"
     yield f"{said.meaning} {said.why}\n"
-    yield f"- **Severity**: {finding.severity.name.title()} ({finding.severity.value:g})"
+    usual = f"{finding.severity.name.title()} ({finding.severity.value:g})"
+    yield f"- **Severity**: {finding.severity_rule or usual}"
+    yield f"- **Fires**: {_company(finding)}"
     yield f"- **Technique**: MITRE ATT&CK {finding.attack}"
     yield f"- **Events**: {_code(finding.kinds)}{_also(finding)}"
     yield f"- **Noise**: {said.noise}"
@@ -90,6 +97,15 @@ def section(finding: AnyFinding) -> Iterator[str]:
     yield from sample(finding)
     yield from _examples(finding, "Fires:", fires=True)
     yield from _examples(finding, "Stays silent:", fires=False)
+
+
+def _company(finding: AnyFinding) -> str:
+    """Return when it fires by itself, and when in odd company only."""
+    if Sensitivity.BALANCED in finding.company:
+        return "in odd company (docs/company.md) at `balanced` and `low`; at once at `high`"
+    if Sensitivity.LOW in finding.company:
+        return "at once; at `low` in odd company (docs/company.md)"
+    return "at once"
 
 
 def _also(finding: AnyFinding) -> str:
@@ -119,7 +135,7 @@ def sample(finding: AnyFinding) -> Iterator[str]:
     """Yield what an analyst reads, from the first example that fires."""
     example = next(example for example in finding.examples if example.fires)
     classifier = Classifier(
-        [finding],
+        [finding.accompanied()],
         intel=intel.bundled(),
         benign=findings.known_good(Counters()),
         sensitivity=example.sensitivity,

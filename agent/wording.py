@@ -42,6 +42,8 @@ def allowed(declared: inspect.Type) -> str:
             return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
         case inspect.VarTupleType(max_length=most):
             return "a list" + (f" of at most {most}" if most else "") + f", each {allowed(declared.item_type)}"
+        case inspect.DictType():
+            return f"a table, each value {allowed(declared.value_type)}"
         case inspect.CustomType(cls=kind) if kind is ListedName:
             return "PARENT/LEAF of at most 46 bytes each, one of them `*` at most"
         case inspect.CustomType():
@@ -70,6 +72,8 @@ def spelled(value: object) -> str:
             return spelled(value.value)
         case str() | Path():
             return f'"{value}"'
+        case dict():
+            return f"{{{', '.join(f'{spelled(key)} = {spelled(item)}' for key, item in value.items())}}}"
         case tuple():
             return f"[{', '.join(spelled(item) for item in value)}]"
         case _:

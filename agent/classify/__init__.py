@@ -172,6 +172,7 @@ class Classifier:
             peers=surroundings.peers,
             siblings=surroundings.siblings,
             serving=surroundings.serving,
+            runtime=surroundings.runtime,
             contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,

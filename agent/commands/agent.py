@@ -12,10 +12,10 @@ import click
 from agent import config as configuration
 from agent import findings
 from agent import health
-from agent import intel
 from agent import probes
 from agent.canary import Canaries
 from agent.classify import Classifier
+from agent.commands import _judging as judging
 from agent.commands import _names
 from agent.commands import _process
 from agent.commands._reports import Reports
@@ -78,6 +78,7 @@ def command(path: Path, supervisor: int | None) -> None:
         settings = configuration.load(path)
         wanted = wanted_probes(settings)
         disabled = disabled_kinds(settings)
+        judging.levels(settings.findings)
         target = _target(settings)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
@@ -192,13 +193,7 @@ class _Agent:
         )
 
     def _classifier(self, packages: Packages) -> Classifier:
-        return Classifier(
-            findings.load(),
-            intel=intel.bundled(),
-            benign=findings.known_good(self._counters, packages),
-            sensitivity=self._settings.findings.sensitivity,
-            counters=self._counters,
-        )
+        return judging.classifier(self._settings.findings, packages, self._counters)
 
 
 def _closed(source: Source, stop: _process.Stop) -> bool:

@@ -17,22 +17,10 @@ from agent.findings import _recent
 from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
-<<<<<<< HEAD
-from agent.model import Provenance
-
-__all__ = (
-    "AnyFinding",
-    "FindingType",
-    "blind",
-    "kind_of",
-    "known_excuses",
-    "known_good",
-    "known_paths",
-    "known_unchecked",
-=======
 from agent.findings._oddities import ODDITIES
 from agent.findings._oddities import Oddity
 from agent.findings._shells import is_shell
+from agent.model import Provenance
 
 __all__ = (
     "ODDITIES",
@@ -44,7 +32,8 @@ __all__ = (
     "kind_of",
     "known_excuses",
     "known_good",
->>>>>>> 7adf7fe (wip)
+    "known_paths",
+    "known_unchecked",
     "load",
     "recent_changes",
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 from typing import Any
 from typing import Generic
 from typing import TypeVar
@@ -71,6 +72,10 @@ class FindingType(Generic[E]):
     uses: tuple[str, ...] = ()
     """Further probes that add evidence or keep it quiet."""
     examples: tuple[Example[E], ...]
+
+    def accompanied(self) -> FindingType[E]:
+        """Return the type as it is where something else is odd, too: what its examples show."""
+        return replace(self, company=frozenset())
 
     @property
     def listens_to(self) -> tuple[type[E], ...]:

@@ -41,6 +41,7 @@ self_check_interval_s = 5
 
 [findings]
 sensitivity = "low"
+types = { "Execution:Runtime/SuspiciousTool" = "off" }
 
 [spool]
 limit_bytes = 1_048_576
@@ -74,6 +75,7 @@ def test_every_key_can_be_set() -> None:
     assert ("mount",) == settings.sensor.disabled_kinds
     assert ("app/secrets.yml", "*/key.pem", "vault/*") == settings.sensor.sensitive_files
     assert Sensitivity.LOW is settings.findings.sensitivity
+    assert {"Execution:Runtime/SuspiciousTool": "off"} == settings.findings.types
     set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}
     assert {key.name.split(".")[-1] for key in config.declared_keys()} == set_keys
 

@@ -39,7 +39,7 @@ def test_each_finding_tells_what_an_operator_must_know(finding):
     text = "\n".join(docs.section(finding))
     parts = re.findall(r"^- \*\*(.+?)\*\*: \S", text, re.MULTILINE)
 
-    assert ["Severity", "Technique", "Events", "Noise", "Blind to", "To quiet it", "Try it"] == parts
+    assert ["Severity", "Fires", "Technique", "Events", "Noise", "Blind to", "To quiet it", "Try it"] == parts
     assert all(f"`{probe}`" in text for probe in (*finding.kinds, *finding.needs, *finding.uses))
     assert all(f"- {example.title}" in text for example in finding.examples)
     assert text.count("\n> **") == 1

@@ -56,14 +56,10 @@ def test_a_probe_that_is_not_attached_says_what_goes_blind() -> None:
 
     assert PROBES == list(stands)
     assert attached == stands["process_exec"]
-    assert ("no cgroup2", ("CryptoCurrency:Runtime/BitcoinTool.B!DNS",)) == (
-        stands["dns_query"].reason,
-        stands["dns_query"].blind_findings,
-    )
-    assert ("left out in [sensor] probes", ("Execution:Runtime/ReverseShell",)) == (
-        stands["net_connect"].reason,
-        stands["net_connect"].blind_findings,
-    )
+    assert "no cgroup2" == stands["dns_query"].reason
+    assert "CryptoCurrency:Runtime/BitcoinTool.B!DNS" in stands["dns_query"].blind_findings
+    assert "left out in [sensor] probes" == stands["net_connect"].reason
+    assert "Execution:Runtime/ReverseShell" in stands["net_connect"].blind_findings
     assert () == stands["process_fork"].blind_findings
 
 
@@ -72,6 +68,7 @@ def test_a_probe_that_is_not_attached_says_what_goes_blind() -> None:
     [
         ("[sensor]\nprobes = ['x_y']", "no such probe: 'x_y'"),
         ("[sensor]\ndisabled_kinds = ['mounts']", "sensor.disabled_kinds: no such kind: 'mounts'; near: mount"),
+        ("[findings]\ntypes = { Revers = 'high' }", "findings.types: no such finding type: 'Revers'; near: Execution"),
         ("[collector]\naddress = 'nowhere'", "collector address 'nowhere': expected HOST:PORT"),
         ("[collector]\naddress = '192.0.2.1:1'", "collector address 192.0.2.1:1: mutual TLS needs"),
         ("[collector]\naddress = '192.0.2.1:1'\nca_file = '/x'", "collector address 192.0.2.1:1: mutual TLS needs"),

@@ -56,9 +56,7 @@ def test_a_program_that_becomes_a_container() -> None:
     [
         pytest.param(process("/usr/bin/runcs"), None, id="another name"),
         pytest.param(process("/usr/sbin/runc", container_id="c"), None, id="in a container"),
-        pytest.param(
-            process("/x", container_id="c"), process("/usr/sbin/runc", container_id="c"), id="it was there"
-        ),
+        pytest.param(process("/x", container_id="c"), process("/usr/sbin/runc", container_id="c"), id="it was there"),
         pytest.param(process("/x", file=FileId(8, 16)), process("/usr/sbin/runc2"), id="a program of the host follows"),
         pytest.param(process("/usr/sbin/runc", memfd=True), None, id="a copy in memory"),
         pytest.param(process("/usr/sbin/runc", file=None), None, id="gone before it was looked at"),

@@ -27,7 +27,11 @@ def all_right(types: Iterable[AnyFinding], benign: Benign) -> bool:
     for finding in types:
         for example in finding.examples:
             classifier = Classifier(
-                [finding], intel=INTEL, benign=benign, sensitivity=example.sensitivity, counters=Counters()
+                [finding.accompanied()],
+                intel=INTEL,
+                benign=benign,
+                sensitivity=example.sensitivity,
+                counters=Counters(),
             )
             try:
                 found = classifier.classify(example.event, example.around)

@@ -220,7 +220,7 @@ def test_what_they_do_not(event):
     [
         ("/root/.bash_history-0421.tmp", True),
         ("/root/.zsh_history.new", True),
-        ("/root/x", False),
+        ("/root/.x", False),
         ("/root/.bash_history-/x", False),
     ],
 )

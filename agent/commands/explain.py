@@ -1,0 +1,38 @@
+"""`vedette explain`: what one finding type means, from its declaration."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from agent import docs
+from agent import findings
+from agent.commands import _names
+
+
+@click.command("explain")
+@click.argument("finding", metavar="[TYPE]", required=False)
+def command(finding: str | None) -> None:
+    """Say what a finding means, when it fires, what it misses and how to quiet it.
+
+    Without TYPE: every type there is, with its severity.
+
+    \b
+    Example:
+      vedette explain ReverseShell
+    """
+    types = {each.name: each for each in findings.load()}
+    if finding is None:
+        for each in types.values():
+            click.echo(f"{docs.severity(each):<9}{each.name}")
+        return
+    found = types[_names.resolve(finding, types, "finding type")]
+    click.echo("\n".join(map(_plain, docs.section(found))).rstrip())
+
+
+def _plain(line: str) -> str:
+    """Return a line of the page as a terminal shows it: without marks, headings and links."""
+    line = re.sub(r"^#+ |^> ", "", line)
+    line = re.sub(r"\[([^\]]*)\]\(([^)]*)\)", r"\1", line)
+    return line.replace("**", "").replace("`", "")
