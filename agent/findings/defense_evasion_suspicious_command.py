@@ -62,6 +62,7 @@ FINDING = FindingType(
     severity_rule="that of the gravest pattern: High where a security service, the audit or SELinux is switched off or "
     "a library from a scratch directory is preloaded, Low for dates of files and single kernel settings",
     company=ASKS_COMPANY,
+    same_fact=frozenset({"library_preloaded"}),
     attack="T1562.001",
     title="{process} was started {place} with a command line that takes a defence away",
     on=ProcessExec,

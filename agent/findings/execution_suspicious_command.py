@@ -68,6 +68,7 @@ FINDING = FindingType(
     severity_rule="that of the gravest pattern: High for a shell on a connection, Medium for code that is fetched or "
     "decoded and run, Low for what only runs from a scratch directory",
     company=ASKS_COMPANY,
+    same_fact=frozenset({"fetched_program"}),
     attack="T1059.004",
     title="{process} was started {place} with a command line that fetches or hides what it runs",
     on=ProcessExec,

@@ -110,11 +110,12 @@ def fetched_and_run(directory: Path, word: str) -> Done:
 
 
 def preloaded(directory: Path, word: str) -> Done:
-    """A harmless library from a scratch directory is put into a program."""
+    """A harmless library from a scratch directory is put into a program that is in one itself."""
+    shell = str(shutil.copy(deeds.BASH, directory / "x"))
     library = str(shutil.copy(deeds.LIBM, directory / "x.so"))
-    pid = deeds.start(deeds.BASH, "-c", LINGER.removeprefix("; "), word, env={"LD_PRELOAD": library, "PATH": "/bin"})
+    pid = deeds.start(shell, "-c", LINGER.removeprefix("; "), word, env={"LD_PRELOAD": library, "PATH": "/bin"})
     context = {"ldPreloadValue": library, "libraryPath": library}
-    return deeds.on_host(pid, deeds.BASH, deeds.BASH, context=context)
+    return deeds.on_host(pid, shell, deeds.BASH, context=context)
 
 
 def asked_one_by_one(directory: Path, word: str) -> Done:
@@ -123,7 +124,7 @@ def asked_one_by_one(directory: Path, word: str) -> Done:
     script = directory / "survey"
     script.write_text(f"cd {directory}\nid >&2\nuname -a >&2\ndf >&2\ncat /etc/hosts {word} >&2 & echo $!; wait\n")
     with deeds.beside(deeds.BASH, script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
-        pid = int(child.stdout.read())
+        pid = int(child.stdout.read() if child.stdout else "")
     cat = os.path.realpath("/bin/cat")
     return Done(pid, cat, deeds.sha256_of(cat), pid, deeds.BASH)
 
