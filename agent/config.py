@@ -27,6 +27,7 @@ from msgspec import inspect
 
 from agent import wording
 from agent.errors import ConfigError
+from agent.listing import IntelConfig
 from agent.model import Sensitivity
 from agent.wording import ListedName
 
@@ -141,6 +142,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     collector: CollectorConfig = CollectorConfig()
     sensor: SensorConfig = SensorConfig()
     findings: FindingsConfig = FindingsConfig()
+    intel: IntelConfig = IntelConfig()
     spool: SpoolConfig = SpoolConfig()
 
     @property
@@ -155,10 +157,9 @@ def local_address(state_dir: Path) -> str:
 
 
 class Key(NamedTuple):
-    """A declared key, in words."""
+    """A declared key, in words; `name` is dotted: `sensor.probes`."""
 
     name: str
-    """Dotted: `sensor.probes`."""
     allowed: str
     default: str
     meaning: str

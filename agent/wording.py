@@ -42,14 +42,20 @@ def allowed(declared: inspect.Type) -> str:
             return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
         case inspect.VarTupleType(max_length=most):
             return "a list" + (f" of at most {most}" if most else "") + f", each {allowed(declared.item_type)}"
-        case inspect.DictType():
-            return f"a table, each value {allowed(declared.value_type)}"
+        case inspect.DictType() | inspect.StructType():
+            return _table(declared)
         case inspect.CustomType(cls=kind) if kind is ListedName:
             return "PARENT/LEAF of at most 46 bytes each, one of them `*` at most"
         case inspect.CustomType():
             return "an absolute path"
         case _:
             return "a text"
+
+
+def _table(declared: inspect.DictType | inspect.StructType) -> str:
+    if isinstance(declared, inspect.DictType):
+        return f"a table, each value {allowed(declared.value_type)}"
+    return "a table of " + ", ".join(f"{field.name} ({allowed(field.type)})" for field in declared.fields)
 
 
 def _one_of(values: Iterable[object]) -> str:

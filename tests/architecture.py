@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.canary": ("agent.pipeline", "agent.model", "agent.counters"),
     "agent.guard": ("agent.sensor.source", "agent.counters"),
     # The edges of the process.
-    "agent.config": ("agent.model", "agent.errors", "agent.wording"),
+    "agent.config": ("agent.model", "agent.errors", "agent.wording", "agent.listing"),
+    "agent.listing": (),
     "agent.wording": (),
     "agent.lock": ("agent.errors",),
     "agent.health": ("agent.model", "agent.errors"),

@@ -35,6 +35,7 @@ from agent.errors import ConfigError
 from agent.errors import HostUnsupported
 from agent.errors import StateError
 from agent.guard import Guard
+from agent.intel import CurrentLists
 from agent.lock import HostLock
 from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
@@ -159,11 +160,14 @@ class _Agent:
                 boot_id=self._host.boot_id,
             )
             closing.callback(reports.close)
-            stages = Stages(source, decoder, enricher, self._classifier(packages), canaries)
+            lists = judging.current_lists(settings, counters)
+            closing.callback(lists.close)
+            stages = Stages(source, decoder, enricher, self._classifier(lists, packages), canaries)
 
             def over() -> bool:
                 decoder.wall_offset_ns = boot_at_ns()
                 guard.maybe_look()
+                lists.maybe_look()
                 reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
@@ -192,8 +196,8 @@ class _Agent:
             activity_bytes=sensor.activity_ring_mib << 20,
         )
 
-    def _classifier(self, packages: Packages) -> Classifier:
-        return judging.classifier(self._settings.findings, packages, self._counters)
+    def _classifier(self, lists: CurrentLists, packages: Packages) -> Classifier:
+        return judging.classifier(self._settings.findings, lists, packages, self._counters)
 
 
 def _closed(source: Source, stop: _process.Stop) -> bool:

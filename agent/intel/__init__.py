@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 from agent.intel import plain
+from agent.intel.current import CurrentLists
 from agent.intel.snapshot import Snapshot
 from agent.intel.snapshot import ThreatList
+from agent.intel.sources import ListSource
 
-__all__ = ("Snapshot", "ThreatList", "bundled")
+__all__ = ("CurrentLists", "ListSource", "Snapshot", "ThreatList", "bundled")
 
 
 def bundled() -> Snapshot:
     """Return the lists that ship with the agent.  Raises `ConfigError` if one is damaged."""
-    files = sorted(resources.files(__package__).joinpath("lists").iterdir(), key=lambda file: file.name)
-    return Snapshot(part for file in files if file.name.endswith(".txt") for part in plain.read(file))
+    return Snapshot(plain.bundled())

@@ -62,8 +62,8 @@ class Builder:
                 numbers[category] = self._begin(msgspec.structs.replace(head, category=category))
             self._write(numbers[category], indicator)
 
-    def close(self, inputs: str = "") -> None:
-        """Write the index.  `inputs`: what to remember of where all this came from."""
+    def close(self, inputs: str = "", errors: Iterable[str] = ()) -> None:
+        """Write the index.  `inputs`, `errors`: what to remember of where all this came from, and what did not."""
         for part in range(PARTS):
             self._hashes[part], self._places[part] = self._sorted(self._hashes[part], self._places[part])
         count = sum(len(hashes) for hashes in self._hashes)
@@ -84,6 +84,7 @@ class Builder:
             v6_lengths=tuple(sorted(self._v6_lengths, reverse=True)),
             at=at,
             inputs=inputs,
+            errors=tuple(errors),
         )
         start = START.pack(MAGIC, self._at)
         self._put(msgspec.json.encode(head))

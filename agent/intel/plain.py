@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib import resources
 from importlib.resources.abc import Traversable
 
 from agent.errors import ConfigError
@@ -26,6 +27,13 @@ HEAD_KEYS = ("name", "category", "source", "date")
 TRUSTED = "trusted"
 """The category of a list that says who is no threat."""
 _HEAD = re.compile(r"#\s*(?P<key>[a-z]+):\s*(?P<value>\S.*)")
+
+
+def bundled() -> Iterator[ThreatList]:
+    """Yield the lists that ship with the agent.  Raises `ConfigError` if one is damaged."""
+    for file in sorted(resources.files(__package__).joinpath("lists").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".txt"):
+            yield from read(file)
 
 
 def read(file: Traversable) -> tuple[ThreatList, ...]:

@@ -64,6 +64,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     at: dict[str, int]
     inputs: str = ""
     """What the file was made of, in the words of whoever made it."""
+    errors: tuple[str, ...] = ()
+    """What was wrong with files that it should have been made of."""
 
 
 def hashed(number: int) -> int:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agent import config
 from agent.errors import ConfigError
+from agent.listing import ListConfig
 from agent.model import Sensitivity
 from agent.sensor.ebpf.source import Options
 
@@ -42,6 +43,9 @@ self_check_interval_s = 5
 [findings]
 sensitivity = "low"
 types = { "Execution:Runtime/SuspiciousTool" = "off" }
+
+[intel]
+lists = [{ path = "/etc/vedette/lists.d", category = "c2", format = "stix2", name = "ours" }]
 
 [spool]
 limit_bytes = 1_048_576
@@ -76,6 +80,8 @@ def test_every_key_can_be_set() -> None:
     assert ("app/secrets.yml", "*/key.pem", "vault/*") == settings.sensor.sensitive_files
     assert Sensitivity.LOW is settings.findings.sensitivity
     assert {"Execution:Runtime/SuspiciousTool": "off"} == settings.findings.types
+    ours = ListConfig(path=Path("/etc/vedette/lists.d"), category="c2", format="stix2", name="ours")
+    assert (ours,) == settings.intel.lists
     set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}
     assert {key.name.split(".")[-1] for key in config.declared_keys()} == set_keys
 
@@ -89,6 +95,12 @@ def test_every_key_can_be_set() -> None:
             "f:3: unknown key spool.zzz; known here: limit_bytes",
             id="near nothing",
         ),
+        pytest.param(
+            "\n[[intel.lists]]\npath = '/a'\ncategory = 'c3'",
+            "f:2: intel.lists must be a list, each a table of path (an absolute path), category (one of",
+            id="a list of no category",
+        ),
+        pytest.param("[[intel.lists]]\npath = '/a'\ncategory = 'c2'\nx = 1", "f:1: intel.lists must", id="a key more"),
         pytest.param("[sensors]\n", "f:1: unknown key sensors; did you mean sensor?", id="unknown section"),
         pytest.param(
             "[sensor]\n# one\n\nprobes = 'all'\nprobs = 'all'",

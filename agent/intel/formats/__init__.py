@@ -23,6 +23,9 @@ def read(path: Path, name: str) -> Iterator[Indicator]:
     """Yield the indicators of a file in the format `name`.  Raises ConfigError naming file and line."""
     reader = importlib.import_module(f"{__name__}.{name}")
     try:
+        if not path.is_file():  # a pipe would be waited for; what is not there is said below
+            path.stat()
+            raise ConfigError(f"{path}: is no regular file")
         with path.open("rb") as file:
             if file.seek(0, 2) > FILE_BYTES_MAX:
                 raise ConfigError(f"{path}: is larger than {FILE_BYTES_MAX >> 20} MiB")
