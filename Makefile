@@ -29,6 +29,7 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 	@$(SUDO) $(BIN)/python -P bench/records.py
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python -P bench/intel.py
+	@$(BIN)/python -P bench/dga.py
 
 soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)
 	@$(SUDO) $(BIN)/pytest -m soak $(ARGS)
