@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Collection
 from collections.abc import Iterable
 
 from agent.counters import Counters
 from agent.findings import _known
 from agent.findings import _recent
+from agent.findings import _tools
 from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
@@ -35,6 +37,7 @@ __all__ = (
     "known_paths",
     "known_unchecked",
     "load",
+    "marks",
     "recent_changes",
 )
 
@@ -65,6 +68,11 @@ def known_unchecked(counters: Counters) -> _known.KnownGood:
 def known_paths() -> tuple[str, ...]:
     """Return the paths that its entries are bound to; `*` stands for part of one segment."""
     return tuple(sorted({path for excuse in _known.bundled() for _, path in excuse.paths()}))
+
+
+def marks() -> tuple[re.Pattern[bytes], ...]:
+    """Return what is to be looked for in the programs and scripts that are read."""
+    return _tools.patterns()
 
 
 def known_excuses() -> tuple[_known.Excuse, ...]:
