@@ -170,6 +170,7 @@ class Classifier:
             target=surroundings.target,
             mapping=surroundings.mapping,
             peers=surroundings.peers,
+            asker=surroundings.asker,
             siblings=surroundings.siblings,
             serving=surroundings.serving,
             runtime=surroundings.runtime,

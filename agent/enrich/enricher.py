@@ -19,6 +19,7 @@ from agent.enrich.limits import Limits
 from agent.enrich.peers import PeerTable
 from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
+from agent.enrich.questions import Questions
 from agent.enrich.runtimes import Runtimes
 from agent.enrich.scripts import Given
 from agent.enrich.scripts import given
@@ -28,6 +29,8 @@ from agent.enrich.sockets import OutboundSockets
 from agent.enrich.writers import Writers
 from agent.model import Aimed
 from agent.model import Content
+from agent.model import DnsAnswer
+from agent.model import DnsQuery
 from agent.model import Event
 from agent.model import FdDup
 from agent.model import FileOpen
@@ -36,6 +39,7 @@ from agent.model import LibraryMap
 from agent.model import Mapping
 from agent.model import MemProtect
 from agent.model import NetAccept
+from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
 from agent.model import Peers
@@ -73,6 +77,7 @@ class Enricher:
         self._runtimes = Runtimes(counters=counters, procfs=procfs, limit=limits.runtimes)
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
         self._siblings = SiblingTable(counters=counters, limit=limits.starters)
+        self._questions = Questions(counters=counters, limit=limits.resolvers)
         self._peers = PeerTable(counters=counters, limit=limits.speakers)
         self._serving = Serving(counters=counters, limit=limits.servers)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
@@ -100,6 +105,7 @@ class Enricher:
             target=self._processes.target(event.target) if isinstance(event, Aimed) else None,
             mapping=self._protected(event, actor),
             peers=self._met(event),
+            asker=self._questions.asker(event) if isinstance(event, (DnsQuery, DnsAnswer)) else None,
             siblings=self._started_before(event, actor),
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
             runtime=self._runtimes.of(event.file) if isinstance(event, FileOpen) else None,
@@ -131,6 +137,7 @@ class Enricher:
             "writers": self._writers.size(),
             "cookies": self._sockets.size(),
             "speakers": self._peers.size(),
+            "resolvers": self._questions.size(),
             "starters": self._siblings.size(),
             "servers": self._serving.size(),
             "runtimes": self._runtimes.size(),
@@ -155,9 +162,11 @@ class Enricher:
                 before = self._processes.find(event.actor)
                 process = self._processes.executed(event)
                 self._runtimes.executed(process, before)
+                self._questions.executed(event.actor)
                 self._hashes.request(process, self._processes.neighbours)
                 return process
             case ProcessFork():
+                self._questions.forked(event)
                 return self._processes.forked(event)
             case ProcessExit():
                 return self._processes.exited(event)
@@ -165,6 +174,8 @@ class Enricher:
                 return self._opened(event)
             case NetListen(result=0) | NetAccept():
                 self._serving.serves(event.actor)
+            case NetBind():
+                self._questions.bound(event)
             case NetConnect():
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)

@@ -30,6 +30,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A minute of a large build. Each keeps the Process that wrote alive: 8 MB when every file had another one."""
     cookies: int = 16_384
     """As many connections as a busy proxy opens in a few seconds; a shell is put on its socket at once."""
+    resolvers: int = 256
+    """Programs that have a port 53: one or two, or one for each container network."""
     speakers: int = 1_024
     """Processes that speak to anybody: some hundreds. Each keeps 64 addresses at most: 4 MB if all of them did."""
     starters: int = 512

@@ -15,6 +15,7 @@ from agent.model import DnsAnswer
 from agent.model import DnsQuery
 from agent.model import Evidence
 from agent.model import Intelligence
+from agent.model import Sensitivity
 from agent.model import Threat
 
 CNAME = 5  # RFC 1035 3.2.2
@@ -49,6 +50,11 @@ def resolved(
     return None
 
 
+def is_repeated(context: Context) -> bool:
+    """Answer whether a resolver of this host acts for another process, which is told itself; never at high."""
+    return context.asker is not None and context.sensitivity is not Sensitivity.HIGH
+
+
 def _located(address: str, categories: tuple[str, ...], intel: Intelligence) -> Threat | None:
     """Return the entry for an address in the first category that has one."""
     for category in categories:
@@ -60,6 +66,8 @@ def _located(address: str, categories: tuple[str, ...], intel: Intelligence) -> 
 
 def _evidence(finding: str, event: DnsQuery | DnsAnswer, context: Context, hit: tuple[str, Threat]) -> Evidence | None:
     """Return what the finding says of a name, the way from it to an entry, and that; unless it is known good."""
+    if is_repeated(context):
+        return None
     if context.benign.excuse(finding, event, context) is not None:
         return None
     way, threat = hit

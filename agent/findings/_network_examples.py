@@ -13,6 +13,7 @@ from agent.findings._examples import fd_dup
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
+from agent.findings._examples import process
 from agent.findings._examples import silent
 from agent.findings._examples import socket
 from agent.model import DnsAnswer
@@ -21,6 +22,7 @@ from agent.model import DnsRecord
 from agent.model import Event
 from agent.model import NetAccept
 from agent.model import NetConnect
+from agent.model import Sensitivity
 
 UNLISTED = "198.51.100.10"
 """An address in no list, beside those that are in the list for tests."""
@@ -87,6 +89,13 @@ def around_a_name(entry: str) -> tuple[Example[DnsQuery | DnsAnswer], ...]:
             on_host(),
             shows={"domain": other},
         ),
+        fires(
+            "repeated by a resolver of this host, at high",
+            dns_query(named),
+            on_host(asker=process().key),
+            sensitivity=Sensitivity.HIGH,
+        ),
+        silent("repeated by a resolver of this host", dns_query(named), on_host(asker=process().key)),
         silent("the same letters, another domain", dns_query(f"not{entry}"), on_host()),
         silent("the domain as a label of another's", dns_query(f"{entry}.example.org"), on_host()),
         silent("the answer to a question that was the finding", dns_answer(named, alias(named, entry)), on_host()),

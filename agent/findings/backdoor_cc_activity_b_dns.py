@@ -2,7 +2,7 @@
 
 Malware asks where its orders come from before it goes there.
 
-Noise: people who look such a domain up; a resolver of this host, which repeats each question as its own.
+Noise: people who look such a domain up; at high, resolvers of this host, which repeat what others ask.
 Blind to: domains that are on no list, or that servers are no longer at; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -32,5 +32,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain of a command-and-control server",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("c2.guarddutyc2activityb.com"),
 )

@@ -2,8 +2,8 @@
 
 Miners look up their pool before they mine: the cheapest sign of stolen computing time.
 
-Noise: people who visit a pool's web site. A resolver on this host (coredns, dnsmasq, systemd-resolved) repeats each
-question as its own, so that one question gives two findings: that of who asked, and that of the resolver.
+Noise: people who visit a pool's web site. A resolver of this host (coredns, dnsmasq, systemd-resolved)
+repeats what others ask: it is told at high, or when no process of this host was seen asking first.
 Blind to: pools by address or that are on no list; a name of their own for a pool, unless its answer leads to the pool's
 (CNAME); DNS over TLS, HTTPS or other ports than 53.
 """
@@ -38,6 +38,7 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain of cryptocurrency mining",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=(
         *around_a_name("minexmr.com"),
         fires("the name that GuardDuty gives for a test", dns_query("crypto.guarddutyc2activityb.com"), on_host()),

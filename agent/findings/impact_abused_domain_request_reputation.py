@@ -3,7 +3,7 @@
 Whoever needs a name without giving one takes it there, for a server that moves: a favourite of malware.
 
 Noise: people who reach their own machine by such a name, and software that keeps it up to date: put the name on a
-trusted list. A resolver of this host repeats each question as its own.
+trusted list. At high, resolvers of this host repeat what others ask.
 Blind to: services that are on no list; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -33,5 +33,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain of a kind that is often abused",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("abused-rep.guarddutyc2activityb.com"),
 )

@@ -2,7 +2,7 @@
 
 Less sure than a known pool: a page that mines in browsers, a dealer, a pool that comes and goes.
 
-Noise: people who trade or read about cryptocurrency; a resolver of this host, which repeats each question as its own.
+Noise: people who trade or read about cryptocurrency; at high, resolvers of this host, which repeat what others ask.
 Blind to: domains that are on no list; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -32,5 +32,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain of low reputation that has to do with cryptocurrency",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("crypto-rep.guarddutyc2activityb.com"),
 )

@@ -2,8 +2,8 @@
 
 A domain at the address of a known command-and-control server is most likely one more name of it.
 
-Noise: good sites that share an address with a bad one, at a large hoster; a resolver of this host, which repeats each
-question as its own.
+Noise: good sites that share an address with a bad one, at a large hoster; at high, resolvers of this host, which
+repeat what others ask.
 Blind to: domains and addresses that are on no list; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -40,6 +40,7 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain that is linked to malicious ones",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=(
         *around_a_name("malicious-rep.guarddutyc2activityb.com"),
         fires(

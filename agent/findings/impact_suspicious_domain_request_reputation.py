@@ -2,7 +2,7 @@
 
 Domains are made for an attack and used within hours: no list of bad ones is that fast.
 
-Noise: young companies and private projects; a resolver of this host, which repeats each question as its own.
+Noise: young companies and private projects; at high, resolvers of this host, which repeat what others ask.
 Blind to: domains that are on no list: nothing is judged by its age or looks; DNS over TLS, HTTPS or other ports than
 53.
 """
@@ -33,5 +33,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain that looks suspicious",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("suspicious-rep.guarddutyc2activityb.com"),
 )

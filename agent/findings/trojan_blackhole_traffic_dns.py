@@ -43,6 +43,7 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain that leads to a black hole",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=(
         *around_a_name("guarddutyblackholeactivity.com"),
         fires(

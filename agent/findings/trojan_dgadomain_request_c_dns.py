@@ -3,7 +3,7 @@
 Malware computes names from the date and asks for many: whoever runs it has registered one of them, which no list can
 know before.
 
-Noise: a resolver of this host, which repeats each question as its own.
+Noise: at high, resolvers of this host, which repeat what others ask.
 Blind to: families whose domains are on no list; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -33,5 +33,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain that an algorithm made up",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("guarddutydgaactivity.com"),
 )

@@ -2,8 +2,8 @@
 
 A browser, or whatever renders pages on a server, may just be taken over.
 
-Noise: crawlers and link checkers that fetch what they are given; a resolver of this host, which repeats each question
-as its own.
+Noise: crawlers and link checkers that fetch what they are given; at high, resolvers of this host, which repeat what
+others ask.
 Blind to: domains that are on no list; good sites that were broken into; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -33,5 +33,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain that infects its visitors",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("guarddutydrivebyactivity.com"),
 )

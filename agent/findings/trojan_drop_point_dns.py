@@ -2,7 +2,7 @@
 
 Who asks for it is about to bring some, or to fetch them.
 
-Noise: people who look such a domain up; a resolver of this host, which repeats each question as its own.
+Noise: people who look such a domain up; at high, resolvers of this host, which repeat what others ask.
 Blind to: domains that are on no list, public paste and file services among them; DNS over TLS, HTTPS or other ports
 than 53.
 """
@@ -33,5 +33,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain that stolen data is brought to",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("guarddutydroppointactivity.com"),
 )

@@ -2,7 +2,7 @@
 
 Either somebody is being deceived here, or this host serves those who deceive.
 
-Noise: mail filters and link checkers; a resolver of this host, which repeats each question as its own.
+Noise: mail filters and link checkers; at high, resolvers of this host, which repeat what others ask.
 Blind to: domains that are on no list: most live for hours; DNS over TLS, HTTPS or other ports than 53.
 """
 
@@ -32,5 +32,6 @@ FINDING = FindingType[DnsQuery | DnsAnswer](
     title="{process} {place} asked for a domain of phishing",
     on=(DnsQuery, DnsAnswer),
     match=match,
+    uses=("net_bind",),
     examples=around_a_name("guarddutyphishingactivity.com"),
 )

@@ -3,9 +3,9 @@
 Who can make a server fetch pages chooses the address by a name of his own (DNS rebinding), past filters that look at
 names, and gets the credentials of the instance.
 
-Noise: a name that the owner of the network gave the service; a resolver of this host, which hears each answer too.
-Blind to: the address reached without a name, or by a redirect; HTTPS records; DNS over TLS, HTTPS or
-other ports than 53.
+Noise: a name that the owner of the network gave the service; at high, resolvers of this host, which hear each answer.
+Blind to: the address reached without a name, or by a redirect; HTTPS records; DNS over TLS, HTTPS or other ports than
+53.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 import ipaddress
 
 from agent.findings._base import FindingType
+from agent.findings._domains import is_repeated
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
+from agent.findings._examples import process
 from agent.findings._examples import silent
 from agent.findings._network_examples import address
 from agent.findings._network_examples import alias
@@ -40,7 +42,7 @@ def match(event: DnsAnswer, context: Context) -> Evidence | None:
     """Return the name, if it has an address of the metadata service and is none of its own names."""
     addresses = (record.value for record in event.answers if record.type_raw != CNAME)
     found = next((address for address in addresses if address in METADATA), None)
-    if found is None or _is_its_own(event.name):
+    if found is None or _is_its_own(event.name) or is_repeated(context):
         return None
     if context.benign.excuse(NAME, event, context) is not None:
         return None
@@ -74,6 +76,7 @@ FINDING = FindingType(
     title="{process} {place} asked for a name that leads to the instance's metadata",
     on=DnsAnswer,
     match=match,
+    uses=("net_bind",),
     examples=(
         fires(
             "a stranger's name",
@@ -103,6 +106,11 @@ FINDING = FindingType(
         ),
         fires("a name inside, that is not the service's", _at("169.254.169.254", "web.corp.internal"), on_host()),
         fires("a single label that is not the service's", _at("169.254.169.254", "web"), on_host()),
+        silent(
+            "heard by a resolver of this host for another process",
+            _at("169.254.169.254"),
+            on_host(asker=process().key),
+        ),
         silent("the address next to it", _at("169.254.169.253"), on_host()),
         silent(
             "a name that is written as the address",

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from agent.model.events import Event
+from agent.model.events import ProcessKey
 from agent.model.events import Socket
 from agent.model.subjects import Container
 from agent.model.subjects import Executable
@@ -183,6 +184,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What was made executable, where the kernel's record does not name it; None when it was gone already."""
     peers: Peers | None = None
     """Whom the actor spoke to before this; of connects and accepted connections alone."""
+    asker: ProcessKey | None = None
+    """Who asked before for the name that the actor, a resolver of this host, asks for or hears of."""
     siblings: tuple[Process, ...] = ()
     """Of a start of a program: what else its parent started within the minute before, the newest last, at most 16."""
     serving: Process | None = None
@@ -247,6 +250,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     mapping: Mapping | None = None
     siblings: tuple[Process, ...] = ()
     peers: Peers | None = None
+    asker: ProcessKey | None = None
     serving: Process | None = None
     runtime: Executable | None = None
     contents: tuple[Content, ...] = ()

@@ -304,6 +304,31 @@ def test_a_question_and_its_answer_are_one_finding(run: Run, tmp_path: Path) -> 
     assert [MINING_DNS] == said_of(run, tmp_path, asked)
 
 
+REPEATING = """
+resolver, upstream = udp(), udp()
+resolver.bind((HERE, 53))
+upstream.bind(("127.0.0.2", 53))
+child = os.fork()
+if child == 0:
+    udp().sendto(message("www.nanopool.org"), (HERE, 53))
+    os._exit(0)
+os.wait()
+udp().sendto(resolver.recv(512), ("127.0.0.2", 53))
+upstream.recv(512)
+tell(child=child)
+"""
+
+
+def test_a_resolver_that_repeats_a_question_is_not_told(run: Run) -> None:
+    """Who asked is told; the resolver of this host that asked for it is not."""
+    deed = alone(ASKING + REPEATING)
+
+    run.finding(MINING_DNS, deed.told["child"])
+    time.sleep(2 * HASH_WAIT_S)  # as below
+    run.finding(FILELESS, deeds.from_memory("sentinel", "sentinel").pid)
+    assert [] == [one.type for one in run.findings if one.process["pid"] == deed.pid]
+
+
 def said_of(run: Run, directory: Path, deed: Deed) -> list[str]:
     """Do it, and return what is said of it until a deed that is done afterwards is found."""
     pid = deed(directory, "word").pid

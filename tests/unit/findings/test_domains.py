@@ -18,6 +18,7 @@ from agent.findings._network_examples import dns_query
 from agent.intel import Snapshot
 from agent.intel import ThreatList
 from agent.model import Context
+from agent.model import Sensitivity
 from tests.unit.findings import _mutants
 
 TYPE = "Backdoor:Runtime/C&CActivity.B!DNS"
@@ -40,8 +41,10 @@ class Excuses:
         return "a reason" if event.name in self._quiet and finding == TYPE else None
 
 
-def context(*quiet: str) -> Context:
+def context(name: str, *quiet: str) -> Context:
     return Context(
+        asker=process().key if name.startswith("repeated.") else None,
+        sensitivity=Sensitivity.HIGH if name.endswith("loud.bad.test") else Sensitivity.BALANCED,
         host=on_host().host,
         actor=process(),
         intel=Snapshot([BAD, OTHER]),
@@ -64,6 +67,7 @@ LISTED = {
         ),
         "a.test leads to c.bad.test, which is under bad.test of the list ours",
     ),
+    "repeated by a resolver, at high": (dns_query("repeated.loud.bad.test"), None),
     "a name that belongs to no chain": (dns_answer("a.test", alias("elsewhere.test", "bad.test")), None),
 }
 NOT_LISTED = {
@@ -73,6 +77,7 @@ NOT_LISTED = {
     "the answer to what was a finding": dns_answer("x.bad.test", alias("x.bad.test", "bad.test")),
     "an answer whose names are good": dns_answer("a.test", alias("a.test", "b.test")),
     "a bad address": dns_answer("a.test", address("a.test", "192.0.2.1")),
+    "repeated by a resolver": dns_query("repeated.bad.test"),
     "who is excused": dns_query("quiet.bad.test"),
 }
 RESOLVED = {
@@ -105,11 +110,11 @@ NOT_RESOLVED = {
 
 
 def listed(event, module=_domains):
-    return module.listed(TYPE, "c2", event, context("quiet.bad.test"))
+    return module.listed(TYPE, "c2", event, context(event.name, "quiet.bad.test"))
 
 
 def resolved(event, module=_domains):
-    return module.resolved(TYPE, ("c2", "sinkhole"), event, context("quiet.test"))
+    return module.resolved(TYPE, ("c2", "sinkhole"), event, context(event.name, "quiet.test"))
 
 
 @pytest.mark.parametrize("event", NOT_LISTED.values(), ids=NOT_LISTED)
