@@ -12,6 +12,7 @@ from __future__ import annotations
 from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
 from agent.findings._examples import command
+from agent.findings._examples import executable
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
@@ -36,6 +37,9 @@ def match(event: ProcessExec, context: Context) -> Evidence | None:
     return found
 
 
+_ADDED = command("/usr/sbin/useradd", "-m", "eve")
+_POSTINST = process("/usr/bin/dash")
+_DPKG = process(container_id=None, exe=executable("/usr/bin/dpkg", package="dpkg"))
 _WRITE = "echo '* * * * * root /tmp/x' >> /etc/crontab"
 _TEXT = command("/bin/sh", "-c", _WRITE)
 
@@ -50,7 +54,7 @@ FINDING = FindingType(
     examples=(
         fires(
             "a user added",
-            command("/usr/sbin/useradd", "-m", "eve"),
+            _ADDED,
             on_host(),
             shows={"command_line_example": "useradd NAME", "severity": Severity.MEDIUM},
         ),
@@ -71,6 +75,12 @@ FINDING = FindingType(
             on_host(),
             shows={"script_path": "/usr/sbin/adduser"},
         ),
+        fires(
+            "a user added below a dpkg of nobody's",
+            _ADDED,
+            on_host(lineage=(_POSTINST, process(container_id=None, exe=executable("/usr/bin/dpkg")))),
+        ),
+        silent("a user added by the script of a package", _ADDED, on_host(lineage=(_POSTINST, _DPKG))),
         silent("help on adding users", command("/usr/sbin/useradd", "--help"), on_host()),
         silent("a crontab read", command("/bin/sh", "-c", "cat < /etc/crontab; true"), on_host()),
         silent(
