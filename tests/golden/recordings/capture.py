@@ -32,8 +32,10 @@ READY = b"ready"
 DEEDS = {
     "simulated": """
 from agent import simulate
+few = ("NewBinaryExecuted", "NewLibraryLoaded", "FilelessExecution", "ReverseShell", "BitcoinTool.B!DNS")
 for trigger in simulate.load():
-    print(trigger.run().note)
+    if trigger.finding.rpartition("/")[2] in few:
+        print(trigger.run().note)
 """,
     "compiled": """
 from agent.simulate._container import running_container
@@ -42,7 +44,7 @@ with running_container() as container:
     assert container.exec(["/bin/sh", "-c", compile]).status == 0
 """,
 }
-"""What `vedette simulate` does; and what is a finding at high sensitivity only."""
+"""What `vedette simulate` does, for one type of each stage; and what is a finding at high sensitivity only."""
 TIMEOUT_S = 60.0
 
 
