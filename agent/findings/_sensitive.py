@@ -41,6 +41,10 @@ from agent.model import FileRename
 from agent.model import FileTruncate
 from agent.model import FileUnlink
 
+TYPES = frozenset(
+    f"{tactic}:Runtime/SensitiveFileModified" for tactic in ("Persistence", "PrivilegeEscalation", "DefenseEvasion")
+)
+"""No company for each other: who sets up a machine changes files of all three kinds."""
 SensitiveEvent = FileOpen | FileTruncate | FileUnlink | FileRename | FileLink
 EVENTS: tuple[type[SensitiveEvent], ...] = (FileOpen, FileTruncate, FileUnlink, FileRename, FileLink)
 

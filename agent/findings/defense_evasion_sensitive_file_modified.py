@@ -15,9 +15,11 @@ import os
 from agent.findings import _sensitive
 from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
+from agent.findings._examples import executable
 from agent.findings._examples import file_open
 from agent.findings._examples import fires
 from agent.findings._examples import on_host
+from agent.findings._examples import process
 from agent.findings._examples import silent
 from agent.findings._examples_files import file_link
 from agent.findings._examples_files import file_rename
@@ -42,6 +44,7 @@ FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
     company=ASKS_COMPANY,
+    same_fact=_sensitive.TYPES,
     attack="T1070",
     title="{process} changed a file that would tell of an intruder {place}",
     on=_sensitive.EVENTS,
@@ -77,5 +80,15 @@ FINDING = FindingType(
         silent("the one before rotated, too", file_rename(f"{_LOG}.1.gz", f"{_LOG}.2.gz"), on_host()),
         silent("a history saved by its shell", file_rename(f"{_HISTORY}-0421.tmp", _HISTORY), on_host()),
         silent("a log of an application elsewhere", file_unlink("/opt/app/log/auth.log"), on_host()),
+        silent(
+            "old logs taken away by who rotates them",
+            file_unlink(f"{_LOG}.4.gz"),
+            on_host(actor=process(exe=executable("/usr/sbin/logrotate", package="logrotate"), container_id=None)),
+        ),
+        silent(
+            "who logged in, noted by who let him",
+            file_open("/var/log/wtmp"),
+            on_host(actor=process(exe=executable("/usr/sbin/sshd", package="openssh-server"), container_id=None)),
+        ),
     ),
 )

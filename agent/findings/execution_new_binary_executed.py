@@ -11,6 +11,7 @@ back; anything on the host. At balanced, what a linker of the image makes from w
 
 from __future__ import annotations
 
+from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
 from agent.findings._examples import AFTER_START
 from agent.findings._examples import AT_START
@@ -53,6 +54,7 @@ _CP = written_by(executable("/usr/bin/cp"))
 FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
+    company=ASKS_COMPANY,
     attack="T1204.002",
     title="{process} was created or changed {place} and then executed",
     on=ProcessExec,

@@ -9,6 +9,7 @@ host; a file that outlived a restart of its container.
 
 from __future__ import annotations
 
+from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
 from agent.findings._examples import AFTER_START
 from agent.findings._examples import AT_START
@@ -57,6 +58,7 @@ _CP = written_by(executable("/usr/bin/cp"))
 FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
+    company=ASKS_COMPANY,
     attack="T1574.006",
     title="{process} loaded a library that was created or changed {place}",
     on=LibraryMap,

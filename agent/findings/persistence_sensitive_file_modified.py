@@ -15,6 +15,7 @@ import os
 from agent.findings import _sensitive
 from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
+from agent.findings._examples import AFTER_START
 from agent.findings._examples import executable
 from agent.findings._examples import file_open
 from agent.findings._examples import fires
@@ -46,6 +47,7 @@ FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
     company=ASKS_COMPANY,
+    same_fact=_sensitive.TYPES,
     attack="T1546",
     title="{process} changed a file that lets somebody in again {place}",
     on=_sensitive.EVENTS,
@@ -96,5 +98,32 @@ FINDING = FindingType(
         silent("the same name where no accounts are", file_open("/tmp/etc/passwd"), on_host()),  # noqa: S108
         silent("a page written by who is no web service", file_open(_PAGE, created=True), on_host(actor=_SHELL)),
         silent("a picture", file_open("/var/www/html/up/x.png", created=True), _SERVED_BY_NGINX),
+        silent(
+            "accounts kept by a program of a package",
+            file_rename("/etc/passwd+", "/etc/passwd"),
+            on_host(actor=process(exe=executable("/usr/sbin/useradd", package="passwd"), container_id=None)),
+        ),
+        fires(
+            "by a program that lies where that one does",
+            file_rename("/etc/passwd+", "/etc/passwd"),
+            on_host(actor=process("/usr/sbin/useradd", container_id=None)),
+        ),
+        silent(
+            "accounts kept by a program of the image",
+            file_open("/etc/shadow"),
+            in_container(actor=process("/usr/sbin/usermod")),
+        ),
+        fires(
+            "by a program that was brought into the image's place",
+            file_open("/etc/shadow"),
+            in_container(actor=process(exe=executable("/usr/sbin/usermod", changed_at_ns=AFTER_START))),
+        ),
+        silent(
+            "a unit linked by a package's script",
+            file_link("/etc/systemd/system/x.service", "/lib/systemd/system/x.service", symbolic=True),
+            on_host(
+                actor=_SHELL, lineage=(process(exe=executable("/usr/bin/dpkg", package="dpkg"), container_id=None),)
+            ),
+        ),
     ),
 )

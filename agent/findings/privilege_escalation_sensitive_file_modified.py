@@ -13,10 +13,12 @@ import os
 from agent.findings import _sensitive
 from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
+from agent.findings._examples import executable
 from agent.findings._examples import file_open
 from agent.findings._examples import fires
 from agent.findings._examples import in_container
 from agent.findings._examples import on_host
+from agent.findings._examples import process
 from agent.findings._examples import silent
 from agent.findings._examples_files import file_link
 from agent.findings._examples_files import file_rename
@@ -40,6 +42,7 @@ FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
     company=ASKS_COMPANY,
+    same_fact=_sensitive.TYPES,
     attack="T1548",
     title="{process} changed a file that decides who may become whom {place}",
     on=_sensitive.EVENTS,
@@ -73,5 +76,10 @@ FINDING = FindingType(
         silent("a rule read", file_open(_RULE, flags_raw=os.O_RDONLY), on_host()),
         silent("another file of the directory above", file_open("/etc/sudoers.dist"), on_host()),
         silent("a link to it", file_link("/tmp/x", "/etc/sudoers", symbolic=True), on_host()),  # noqa: S108
+        silent(
+            "a rule of sudo's by its own editor",
+            file_rename("/etc/sudoers.tmp", "/etc/sudoers"),
+            on_host(actor=process(exe=executable("/usr/sbin/visudo", package="sudo"), container_id=None)),
+        ),
     ),
 )

@@ -106,6 +106,8 @@ def on_host(pid: int, path: str, program: str, **more: Any) -> Done:
 X = f"/tmp/x-{uuid.uuid4().hex}"
 """Where a container's new program goes: no file of this host has the name, which the container would see."""
 RUN_X = f"chmod 755 {X}; exec {X} $0"
+ODD = f"cp {TRUE} {X}.odd; {X}.odd"
+"""Company for a deed that is weak alone, and whose own program is of the image."""
 MAKE = f"echo 'int main(void) {{ return 0; }}' > {X}.c && gcc -o {X}.made {X}.c"
 
 FROM_MEMORY = """
@@ -182,7 +184,7 @@ def preloaded(word: str) -> Done:
 
 
 def opened_at_run_time(word: str) -> Done:
-    script = f'cp {LIBM} {X}.so; exec {PYTHON} -c "$code" $0'
+    script = f'{ODD}; cp {LIBM} {X}.so; exec {PYTHON} -c "$code" $0'
     code = f"import ctypes; ctypes.CDLL('{X}.so')"
     context = {"libraryPath": f"{X}.so"}
     return in_container(script, word, program=PYTHON, code=code, writer=os.path.realpath("/bin/cp"), context=context)
@@ -193,7 +195,7 @@ def run_by_the_loader(word: str) -> Done:
     found = re.search(rb"/lib[^\0]*/ld-[^\0]*", Path(TRUE).read_bytes())
     assert found is not None
     loader = os.path.realpath(found[0].decode("ascii"))
-    script = f"cp {TRUE} {X}; exec {loader} {X} $0"
+    script = f"{ODD}; cp {TRUE} {X}; exec {loader} {X} $0"
     writer = os.path.realpath("/bin/cp")
     return in_container(script, word, program=loader, writer=writer, context={"libraryPath": X})
 
