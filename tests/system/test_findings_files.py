@@ -237,6 +237,54 @@ def test_what_is_ordinary_disturbs_nobody(run: Run, script: str) -> None:
     assert (0, []) == (shell.status, said)
 
 
+KNOWN = {
+    "useradd": "useradd --create-home vedette-t; echo vedette-t:x | chpasswd; userdel --remove vedette-t",
+    "groupadd": "groupadd vedette-t; groupdel vedette-t",
+    "logrotate": """
+        echo x > /var/log/vedette.log
+        printf '/var/log/vedette.log { copytruncate\\nrotate 1\\nsu root root }' > /tmp/conf
+        for _ in 1 2 3; do logrotate --force --state /tmp/state /tmp/conf; echo x >> /var/log/vedette.log; done
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, id=name, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"needs {name}"))
+        for name, script in KNOWN.items()
+    ],
+)
+def test_who_is_known_disturbs_nobody(run: Run, script: str) -> None:
+    """Account tools and logrotate of the image may do their work, though something odd is in the same container."""
+    before = len(run.findings)
+    with running_container(capabilities=["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER", "CAP_FSETID"]) as container:
+        odd = f'{deeds.ODD}; sh -ec "$script"'
+        done = container.exec(["/bin/sh", "-c", odd], {"script": script, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    time.sleep(2 * HASH_WAIT_S)
+    sentinel = deeds.from_memory("sentinel", "sentinel").pid
+    run.finding("DefenseEvasion:Runtime/FilelessExecution", sentinel)
+
+    said = [
+        (one.type, one.document["service"]["runtimeDetails"]["context"].get("filePath"))
+        for one in run.findings[before:]
+        if one.type in TYPES and one.document["resource"].get("containerDetails", {}).get("id") == container.id
+    ]
+    assert (0, []) == (done.status, said), done
+
+
+def test_alone_it_is_no_finding(run: Run) -> None:
+    """An editor by hand, in a container where nothing else is odd: the event is kept, nothing is said."""
+    before = len(run.findings)
+    with running_container() as container:
+        deeds.succeeded(container.exec(["/bin/sh", "-c", f"mkdir -p /etc/cron.d; echo '# nothing' > {CRON}"]))
+    time.sleep(2 * HASH_WAIT_S)
+    sentinel = deeds.from_memory("sentinel", "sentinel").pid
+    run.finding("DefenseEvasion:Runtime/FilelessExecution", sentinel)
+
+    assert [] == [one for one in run.findings[before:] if one.type in TYPES]
+
+
 TRIGGERS = [trigger for trigger in simulate.load() if trigger.finding in TYPES]
 
 
