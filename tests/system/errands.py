@@ -238,6 +238,6 @@ ERRANDS = (
     Errand("debugger", ("gdb", "strace", "gcc"), DEBUGGER),
     Errand("node", ("node",), NODE),
     Errand("java", ("java",), JAVA),
-    Errand("cron", ("busybox",), CRON, soak=True),
+    Errand("cron", ("busybox",), CRON, soak=True, host_only="these containers live for a minute"),
     Errand("debootstrap", ("debootstrap",), DEBOOTSTRAP, soak=True, host_only="it fetches packages"),
 )
