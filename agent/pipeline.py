@@ -29,6 +29,7 @@ import msgspec
 from agent.counters import Counters
 from agent.model import Content
 from agent.model import Event
+from agent.model import Evidence
 from agent.model import Finding
 from agent.model import Process
 from agent.model import ProcessExec
@@ -73,6 +74,9 @@ class Enrich(Protocol):
 
     def sha256(self, process: Process) -> Digest:
         """Return what is known of the hash now."""
+
+    def module_sha256(self, process: Process, path: str) -> Digest:
+        """Return what is known now of the hash of a file that a process loaded as a kernel module."""
 
     def contents(self, process: Process) -> tuple[Content, ...] | None:
         """Return what was read of its program and script, None while that goes on; of what cannot be read, nothing."""
@@ -220,16 +224,34 @@ class Pipeline:
 
     def _sent(self, waiting: _Waiting, at_s: float) -> bool:
         digest = self._stages.enrich.sha256(waiting.process)
-        if digest.state == PENDING and at_s < waiting.until_s:
+        module = self._module_of(waiting)
+        if PENDING in {digest.state, module.state if module else None} and at_s < waiting.until_s:
             return False
         if waiting.event is not None:
             self._stages.deliver.event(waiting.event, waiting.surroundings, digest.sha256)
         if waiting.finding is not None:
             missing = None if digest.sha256 else digest.reason or "not read in time"
-            finding = msgspec.structs.replace(waiting.finding, sha256=digest.sha256, sha256_missing=missing)
-            self._stages.deliver.finding(finding)
+            evidence = waiting.finding.evidence if module is None else _with_module(waiting.finding.evidence, module)
+            self._stages.deliver.finding(
+                msgspec.structs.replace(
+                    waiting.finding, sha256=digest.sha256, sha256_missing=missing, evidence=evidence
+                )
+            )
         return True
+
+    def _module_of(self, waiting: _Waiting) -> Digest | None:
+        """Return what is known of the hash of the kernel module that a finding is about."""
+        path = waiting.finding.evidence.module_file_path if waiting.finding else None
+        return None if path is None else self._stages.enrich.module_sha256(waiting.process, path)
 
     def _patience(self, timeout_s: float) -> float:
         """Return how long the source may be waited for: shorter while something waits for a hash."""
         return min(timeout_s, HASH_WAIT_S / 10) if self._waiting else timeout_s
+
+
+def _with_module(evidence: Evidence, digest: Digest) -> Evidence:
+    """Return the evidence with the module's hash, or with why there is none."""
+    if digest.sha256 is not None:
+        return msgspec.structs.replace(evidence, module_sha256=digest.sha256)
+    why = digest.reason or "not read in time"
+    return msgspec.structs.replace(evidence, reason=f"{evidence.reason}, whose SHA-256 is unknown: {why}")

@@ -173,6 +173,7 @@ class Classifier:
             asker=surroundings.asker,
             siblings=surroundings.siblings,
             serving=surroundings.serving,
+            module=surroundings.module,
             runtime=surroundings.runtime,
             contents=surroundings.contents,
             intel=self._intel,

@@ -191,6 +191,10 @@ class _Past:
         """Return that it is not known."""
         return REPLAYED
 
+    def module_sha256(self, process: Process, path: str) -> Digest:
+        """Return that it is not known."""
+        return REPLAYED
+
     def contents(self, process: Process) -> tuple[Content, ...]:
         """Return that nothing can be read."""
         return ()

@@ -32,12 +32,15 @@ from agent.model import Content
 from agent.model import DnsAnswer
 from agent.model import DnsQuery
 from agent.model import Event
+from agent.model import Executable
 from agent.model import FdDup
+from agent.model import FileId
 from agent.model import FileOpen
 from agent.model import Host
 from agent.model import LibraryMap
 from agent.model import Mapping
 from agent.model import MemProtect
+from agent.model import ModuleLoad
 from agent.model import NetAccept
 from agent.model import NetBind
 from agent.model import NetConnect
@@ -108,6 +111,7 @@ class Enricher:
             asker=self._questions.asker(event) if isinstance(event, (DnsQuery, DnsAnswer)) else None,
             siblings=self._started_before(event, actor),
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
+            module=self._module_file(event, actor),
             runtime=self._runtimes.of(event.file) if isinstance(event, FileOpen) else None,
         )
 
@@ -130,6 +134,10 @@ class Enricher:
         for file in beside:
             self._hashes.forget(process, file)
         return tuple(content for file, digest in read if (content := self._content(file, digest)) is not None)
+
+    def module_sha256(self, process: Process, path: str) -> Digest:
+        """Return what is known of the hash of a file that a process loaded as a module, asking for it if nobody did."""
+        return self._hashes.given(process, Given("program", path), self._processes.neighbours)
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
@@ -198,6 +206,18 @@ class Enricher:
         if not isinstance(event, NetAccept) or event.socket is None or event.socket.remote_address is None:
             return None
         return self._peers.accepted(event.actor, event.socket.remote_address)
+
+    def _module_file(self, event: Event, actor: Process | None) -> Executable | None:
+        """Look at the file of a module by its path, and have it read, before it can be gone."""
+        if not isinstance(event, ModuleLoad) or event.path is None or actor is None:
+            return None
+        self.module_sha256(actor, event.path)
+        for owner in (actor.key.tgid, *self._processes.neighbours(actor)):
+            seen = self._procfs.stat_in_root(owner, event.path)
+            if seen is not None:
+                file = FileId(seen.device, seen.inode)
+                return Executable(path=event.path, file=file, changed_at_ns=seen.changed_at_ns)
+        return None
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)

@@ -189,6 +189,19 @@ class ProcFs:
         finally:
             os.close(fd)
 
+    def stat_in_root(self, tgid: int | str, path: str) -> FileStat | None:
+        """Return what is at `path` as the process sees it, None when nothing is or it cannot be told at once."""
+        try:
+            fd = self.open_in_root(tgid, path)
+        except OSError:
+            return None
+        try:
+            return file_stat(fd)
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
     def open_for_reading(self, fd: int) -> int:
         """Return a readable descriptor of the file behind an O_PATH one, which was found to be regular."""
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -13,6 +13,9 @@ from agent.model import ProcessChdir
 
 _EXEC = process_exec()
 _HEADER: dict[str, Any] = {field: getattr(_EXEC, field) for field in Event.__struct_fields__}
+SINCE_BOOT = _EXEC.at_ns - _EXEC.time_ns + 1
+"""The first nanosecond after boot, in Unix time."""
+BEFORE_BOOT = SINCE_BOOT - 86_400_000_000_000
 _CHDIR = ProcessChdir(**_HEADER, path="/etc", path_mnt_ns=_EXEC.mnt_ns)
 _MODULE_LOAD = ModuleLoad(
     **_HEADER,

@@ -190,6 +190,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Of a start of a program: what else its parent started within the minute before, the newest last, at most 16."""
     serving: Process | None = None
     """Of a program that was started: the nearest of itself and its ancestors that serves the network."""
+    module: Executable | None = None
+    """The file that a kernel module was loaded from, as it was at its path just afterwards."""
     runtime: Executable | None = None
     """The container runtime of this host that the file of the event is."""
     contents: tuple[Content, ...] = ()
@@ -252,6 +254,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     peers: Peers | None = None
     asker: ProcessKey | None = None
     serving: Process | None = None
+    module: Executable | None = None
     runtime: Executable | None = None
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""

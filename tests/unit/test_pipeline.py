@@ -48,6 +48,8 @@ class World:
         self.looked: list[tuple[int, tuple[Content, ...]]] = []
         self.sent: list[tuple[str, int, str | None]] = []
         self.reasons: list[str | None] = []
+        self.module: Known | None = None
+        self.evidence: list[Evidence] = []
         self.flushed = 0
         self.patience: list[float] = []
         self.counters = Counters()
@@ -68,6 +70,10 @@ class World:
     def sha256(self, process: Process) -> Known:
         return self.digests.get(process.key.tgid, Known("pending"))
 
+    def module_sha256(self, process: Process, path: str) -> Known:
+        assert (5, "/x.ko") == (process.key.tgid, path)
+        return self.module or Known("pending")
+
     def contents(self, process: Process) -> tuple[Content, ...] | None:
         return self.contents_of.get(process.key.tgid)
 
@@ -87,7 +93,7 @@ class World:
                 sha256=None,
                 lineage=(),
                 container=None,
-                evidence=Evidence(reason="r"),
+                evidence=Evidence(reason="r", module_file_path="/x.ko" if self.module else None),
                 attack="T1",
             )
         ]
@@ -98,6 +104,7 @@ class World:
     def finding(self, finding: Finding) -> None:
         self.sent.append(("finding", finding.process.key.tgid, finding.sha256))
         self.reasons.append(finding.sha256_missing)
+        self.evidence.append(finding.evidence)
 
     def flush(self) -> None:
         self.flushed += 1
@@ -141,6 +148,37 @@ def test_a_finding_without_a_hash_says_why(digest: Known, reason: str) -> None:
 
     assert [("event", 5, None), ("finding", 5, None)] == world.sent
     assert [reason] == world.reasons
+
+
+def test_a_finding_waits_for_the_hash_of_its_module() -> None:
+    """What was put into the kernel is told by its hash, too."""
+    world = World(EXEC)
+    world.fires, world.digests[5], world.module = {5}, Known("known", "ab"), Known("pending")
+    world.pipeline.round(0.1)
+    assert [("event", 5, "ab")] == world.sent
+
+    world.module = Known("known", "cd")
+    world.pipeline.round(0.1)
+    assert [("r", "cd")] == [(one.reason, one.module_sha256) for one in world.evidence]
+
+
+@pytest.mark.parametrize(
+    ("digest", "reason"),
+    [
+        pytest.param(Known("pending"), "not read in time", id="too slow"),
+        pytest.param(Known("unknown", reason="it was gone"), "it was gone", id="never"),
+    ],
+)
+def test_a_module_without_a_hash_says_why(digest: Known, reason: str) -> None:
+    """After its time the finding goes without the hash, and with the reason."""
+    world = World(EXEC)
+    world.fires, world.digests[5], world.module = {5}, Known("known", "ab"), digest
+    world.pipeline.round(0.1)
+    world.now_s += 1.0
+    world.pipeline.round(0.1)
+
+    told = [(one.reason, one.module_sha256) for one in world.evidence]
+    assert [(f"r, whose SHA-256 is unknown: {reason}", None)] == told
 
 
 def test_it_does_not_wait_longer_than_it_must() -> None:
