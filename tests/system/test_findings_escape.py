@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,19 @@ import pytest
 
 from agent import simulate
 from agent.pipeline import HASH_WAIT_S
+from agent.simulate import defense_evasion_kernel_module_loaded as kernel_module_loaded
 from agent.simulate.privilege_escalation_cgroups_release_agent_modified import hierarchy
 from tests.containers import RunningContainer
 from tests.containers import running_container
+from tests.kernel.int80 import INT80
 from tests.system import deeds
 from tests.system.deeds import Done
 from tests.system.running import Run
+from tests.system.running import wait_for
 from tests.system.test_findings import Deed
 from tests.system.test_findings import Fired
 from tests.system.test_findings import _done_and_found
 from tests.system.test_findings import guardduty
-from tests.system.test_findings import run
 from tests.system.test_findings import test_a_deed_is_found
 from tests.system.test_findings import test_a_finding_is_as_guardduty_has_it
 from tests.system.test_findings import test_the_arguments_are_in_the_events
@@ -43,7 +48,6 @@ from tests.system.test_findings import words
 
 __all__ = (
     "guardduty",
-    "run",
     "test_a_deed_is_found",
     "test_a_finding_is_as_guardduty_has_it",
     "test_the_arguments_are_in_the_events",
@@ -59,6 +63,7 @@ USERFAULTFD = "PrivilegeEscalation:Runtime/UserfaultfdUsage"
 DOCKER_SOCKET = "PrivilegeEscalation:Runtime/DockerSocketAccessed"
 RELEASE_AGENT = "PrivilegeEscalation:Runtime/CGroupsReleaseAgentModified"
 MOUNTED = "PrivilegeEscalation:Runtime/ContainerMountsHostDirectory"
+MODULE = "DefenseEvasion:Runtime/KernelModuleLoaded"
 ESCAPE = "PrivilegeEscalation:Runtime/RuncContainerEscape"
 
 RUNC = os.path.realpath(shutil.which("runc") or "runc")
@@ -282,6 +287,30 @@ assert 0 == put(made(fd), b"/mnt")
 """
 """As systemd, or a runtime in a container, mounts for itself."""
 
+# --- Modules -------------------------------------------------------------------------------------------------------
+
+LOAD = (
+    INT80
+    + """
+assert int80(350, os.open(sys.argv[1], os.O_RDONLY), text(b""), 2, 0) < 0  # finit_module of i386
+"""
+)
+"""By `int 0x80`, which the kernel has a hook for whether it takes modules or not."""
+
+
+def tried_to_load_module(directory: Path, word: str) -> Done:
+    path = directory / "vedette-nothing.ko"
+    path.write_bytes(b"not a module")
+    pid = deeds.start(sys.executable, "-c", LOAD + LINGER, path, word)
+    context = {
+        "moduleName": "vedette_nothing",
+        "moduleFilePath": str(path),
+        "moduleSha256": deeds.sha256_of(path),
+        "flags": ["MODULE_INIT_IGNORE_VERMAGIC"],
+    }
+    return deeds.on_host(pid, deeds.OUR_PYTHON, deeds.OUR_PYTHON, context=context)
+
+
 FIRING: dict[str, tuple[str, Deed]] = {
     "userfaultfd on the host": (USERFAULTFD, handled_faults_on_host),
     "userfaultfd in a container": (
@@ -355,6 +384,43 @@ FIRING: dict[str, tuple[str, Deed]] = {
         mounted("cloned(b'/host/1/cwd')", binds={"/host": Path("/proc")}, mountSource="/host/1/cwd"),
     ),
 }
+
+
+if platform.machine() == "x86_64":
+    FIRING["a module"] = (MODULE, tried_to_load_module)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """`vedette run --json`, ready, and a program of i386 beside it, so that calls of i386 are seen; it ends cleanly."""
+    running = Run(tmp_path_factory.mktemp("escape") / "state")
+    running.ready()
+    waiting = tmp_path_factory.mktemp("i386") / "waiting"
+    waiting.write_bytes(waiting_program())
+    waiting.chmod(0o755)
+    with contextlib.ExitStack() as beside:
+        if platform.machine() == "x86_64":
+            child = beside.enter_context(subprocess.Popen([waiting]))
+            beside.callback(child.kill)
+            wait_for(partial(is_tried_and_told, running), running.said)
+        yield running
+    assert 0 == running.stop(), running.said
+
+
+def is_tried_and_told(running: Run) -> bool:
+    """Try what comes by the calls of i386 alone, and tell whether it was seen: they are, some time after a program."""
+    kernel_module_loaded.run()
+    return any(one.type == MODULE for one in list(running.findings))
+
+
+def waiting_program() -> bytes:
+    """Return an ELF executable of i386 that waits for a signal."""
+    code = bytes.fromhex("b81d000000cd80ebf7")  # again: mov eax, 29; int 0x80; jmp again
+    base, head = 0x8048000, 52 + 32
+    size = head + len(code)
+    identity = b"\x7fELF" + bytes([1, 1, 1]) + bytes(9)
+    header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + head, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    return identity + header + struct.pack("<IIIIIIII", 1, 0, base, base, size, size, 5, 0x1000) + code
 
 
 @pytest.fixture(scope="module", params=FIRING)
