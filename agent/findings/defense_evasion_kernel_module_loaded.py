@@ -115,7 +115,7 @@ FINDING = FindingType(
         fires(
             "from another directory",
             _LOADED,
-            on_host(actor=_KMOD, module=executable("/root/nf-tables.ko", changed_at_ns=BEFORE_BOOT)),
+            on_host(actor=_KMOD, module=executable("/opt/nf-tables.ko", changed_at_ns=BEFORE_BOOT)),
         ),
         fires("in another mount namespace", module_load(path=_FILE.path), _BY_KMOD),
         fires("in a container that shares the host's", _LOADED, in_container(actor=_KMOD, module=_FILE)),
