@@ -22,11 +22,12 @@ run: setup ## watch this host: collector, agent and live view, as root
 test: setup ## every tier that can run here: unit, kernel, system, packaging
 	@$(BIN)/pytest -m "unit or kernel or system or packaging" $(ARGS)
 
-bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), the collector's rate, the lists
+bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), classification, the collector's rate, the lists
 	@$(SUDO) $(BIN)/python bench/agent.py
 	@$(SUDO) $(BIN)/python bench/sensor.py
 	@$(SUDO) $(BIN)/python -P bench/hooks.py
 	@$(SUDO) $(BIN)/python -P bench/records.py
+	@$(BIN)/python -P bench/classify.py
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python -P bench/intel.py
 	@$(BIN)/python -P bench/dga.py

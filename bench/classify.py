@@ -1,0 +1,88 @@
+"""What classification costs: every finding type, over one recorded event of every kind and its surroundings.
+
+    .venv/bin/python -P bench/classify.py [ROUNDS]
+
+(-P: `agent` is the package, not the neighbour of this file.)  Each event of tests/golden is decoded, given its
+surroundings, and judged ROUNDS (2,000) times; execs a second time, too, as when they are read.  Printed are the
+median over all kinds beside its budget, and the slowest kinds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from agent import findings
+from agent import intel
+from agent import probes
+from agent.classify import Classifier
+from agent.counters import Counters
+from agent.decode import Decoder
+from agent.enrich import Enricher
+from agent.enrich.procfs import ProcFs
+from agent.findings import _examples
+from agent.model import Event
+from agent.model import ProcessExec
+from agent.model import Sensitivity
+from agent.model import Surroundings
+
+BUDGET_US = 10.0
+GOLDEN = Path(__file__).parents[1] / "tests/golden"
+SHOWN = 8
+
+
+def looks(counters: Counters) -> list[tuple[str, Event, Surroundings]]:
+    """Return every recorded event with what is known about it, by a name."""
+    decode = Decoder(probes.load(), counters, 0)
+    around = _examples.on_host()
+    enricher = Enricher(host=around.host, counters=counters, procfs=ProcFs(Path("/nowhere"), pids=list))
+    found: list[tuple[str, Event, Surroundings]] = []
+    for file in sorted(GOLDEN.glob("*.bin")):
+        event = decode(file.read_bytes())
+        if event is None:
+            continue
+        seen = enricher.enrich(event)
+        seen = seen if seen.actor is not None else replace(seen, actor=around.actor)
+        found.append((file.stem, event, seen))
+        if isinstance(event, ProcessExec):
+            read = (_examples.content(event.path, marks=("github.com/example",)),)
+            found.append((f"{file.stem}, read", event, replace(seen, contents=read)))
+    enricher.close()
+    return found
+
+
+def cost_us(classifier: Classifier, event: Event, surroundings: Surroundings, rounds: int) -> float:
+    """Return the median cost of judging one event."""
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter_ns()
+        classifier.classify(event, surroundings)
+        taken.append(time.perf_counter_ns() - began)
+    return statistics.median(taken) / 1000
+
+
+def main(rounds: int = 2_000) -> None:
+    """Measure and print."""
+    counters = Counters()
+    types = findings.load()
+    classifier = Classifier(
+        types,
+        intel=intel.bundled(),
+        benign=findings.known_good(counters),
+        sensitivity=Sensitivity.BALANCED,
+        counters=counters,
+    )
+    costs = {name: cost_us(classifier, event, around, rounds) for name, event, around in looks(counters)}
+    print(f"classification, {len(types)} finding types, {len(costs)} recorded events: ", end="")
+    print(f"median {statistics.median(costs.values()):.1f} us, worst {max(costs.values()):.1f} us")
+    print(f"  budget {BUDGET_US:.0f} us at the median")
+    for name in sorted(costs, key=lambda name: -costs[name])[:SHOWN]:
+        print(f"  {name:40} {costs[name]:6.1f} us")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
