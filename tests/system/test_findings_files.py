@@ -214,7 +214,7 @@ QUIET = {
         mkdir -p /tmp/image/etc/cron.d /tmp/image/var/log; echo x > /tmp/image/etc/passwd
         echo x > /tmp/image/etc/cron.d/x; rm /tmp/image/etc/passwd; : > /tmp/image/var/log/wtmp
     """,
-    "ordinary files": "echo x > /root/notes; mv /root/notes /root/done; rm /root/done; echo x > /etc/hostname",
+    "ordinary files": "echo x > /root/.notes; mv /root/.notes /root/.done; rm /root/.done; echo x > /etc/hostname",
 }
 
 
