@@ -174,6 +174,7 @@ class Classifier:
             siblings=surroundings.siblings,
             serving=surroundings.serving,
             module=surroundings.module,
+            wire=surroundings.wire,
             runtime=surroundings.runtime,
             contents=surroundings.contents,
             intel=self._intel,

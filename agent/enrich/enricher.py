@@ -26,6 +26,7 @@ from agent.enrich.scripts import given
 from agent.enrich.serving import Serving
 from agent.enrich.siblings import SiblingTable
 from agent.enrich.sockets import OutboundSockets
+from agent.enrich.wires import Wires
 from agent.enrich.writers import Writers
 from agent.model import Aimed
 from agent.model import Content
@@ -51,6 +52,7 @@ from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
 from agent.model import Surroundings
+from agent.model import Wire
 from agent.model import Writer
 
 _UNSURE_FILE = frozenset({"fd_raced", "outcome_unknown"})  # a decoy it may be, or none at all
@@ -83,6 +85,7 @@ class Enricher:
         self._questions = Questions(counters=counters, limit=limits.resolvers)
         self._peers = PeerTable(counters=counters, limit=limits.speakers)
         self._serving = Serving(counters=counters, limit=limits.servers)
+        self._wires = Wires(procfs=procfs, counters=counters, limit=limits.wires, find=self._processes.find)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
         self._hashes = Hashes(executables, counters=counters, limits=limits)
 
@@ -110,6 +113,7 @@ class Enricher:
             peers=self._met(event),
             asker=self._questions.asker(event) if isinstance(event, (DnsQuery, DnsAnswer)) else None,
             siblings=self._started_before(event, actor),
+            wire=self._wired(event, actor, lineage),
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
             module=self._module_file(event, actor),
             runtime=self._runtimes.of(event.file) if isinstance(event, FileOpen) else None,
@@ -149,6 +153,7 @@ class Enricher:
             "starters": self._siblings.size(),
             "servers": self._serving.size(),
             "runtimes": self._runtimes.size(),
+            "wires": self._wires.size(),
         }
         return self._processes.sizes() | own | self._hashes.sizes()
 
@@ -187,6 +192,13 @@ class Enricher:
             case NetConnect():
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)
+
+    def _wired(self, event: Event, actor: Process | None, lineage: tuple[Process, ...]) -> Wire | None:
+        if actor is None:
+            return None
+        if isinstance(event, ProcessExec):
+            return self._wires.executed(event, actor, lineage)
+        return self._wires.connected(event, actor) if isinstance(event, NetConnect) else None
 
     def _protected(self, event: Event, actor: Process | None) -> Mapping | None:
         if not isinstance(event, MemProtect) or event.region is not None or actor is None:

@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     starters: int = 512
     """Processes that started a program in the last minute; each keeps 16 of them alive, most of which are in the other
     tables anyway: 8 MB if none was."""
+    wires: int = 2_048
+    """Processes and pipes that began lately: a reverse shell is put together within a second."""
     servers: int = 1_024
     """Processes that listen: some hundreds on a full node, with the workers that accept."""
     hashes: int = 4_096

@@ -37,6 +37,7 @@ CGROUP_BYTES = 65_536  # 13 v1 hierarchies of PATH_MAX each, at worst
 ENVIRON_BYTES = 131_072  # one string's limit (MAX_ARG_STRLEN); what lies behind it is not looked at
 MOUNTINFO_BYTES = 4_194_304  # 100,000 mounts (fs.mount-max) do not fit; those of a node with 110 pods do
 MAPS_BYTES = 1_048_576  # some 10,000 mappings: a large JVM has 3,000, and reading these takes 5 ms
+DESCRIPTORS = 256  # looked at: what hands on a connection has ten
 LINKS_IN_PATH = 256  # components; PATH_MAX allows 2,048, no program lies so deep
 
 _PRELOAD = b"LD_PRELOAD"
@@ -155,6 +156,27 @@ class ProcFs:
         named = "kernel" if area.name.startswith("[") else "file"
         kind = named if area.name else "anonymous"
         return Mapping(kind=kind, path=area.name or None, start_address=area.start, end_address=area.end)
+
+    def descriptors(self, key: ProcessKey) -> frozenset[int] | None:
+        """Return the inodes of the first files that a process has open; None when it is gone."""
+        found = set()
+        home = self._root + b"/%d/fd/" % key.tgid
+        try:
+            for name in os.listdir(home)[:DESCRIPTORS]:  # noqa: PTH208  # of bytes
+                found.add(os.stat(home + name).st_ino)  # noqa: PTH116  # as above
+        except OSError:
+            return None
+        return frozenset(found) if self.is_same(key) else None
+
+    def has_socket(self, key: ProcessKey) -> bool:
+        """Answer whether a process may have a socket open: not when it is there and all it has are other files."""
+        home = b"%d/fd" % key.tgid
+        try:
+            names = os.listdir(self._root + b"/" + home)  # noqa: PTH208  # of bytes
+        except OSError:
+            return True
+        links = (self._link(home + b"/" + name) for name in names[:DESCRIPTORS])
+        return len(names) > DESCRIPTORS or any(link is not None and link.startswith(b"socket:") for link in links)
 
     def open_executable(self, tgid: int) -> int:
         """Return an O_PATH descriptor of the program a process runs; OSError when there is none."""

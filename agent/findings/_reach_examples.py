@@ -10,13 +10,16 @@ from agent.findings._examples import AT_START
 from agent.findings._examples import executable
 from agent.findings._examples import process
 from agent.findings._examples import process_exec
+from agent.findings._network_examples import net_connect
 from agent.model import Event
 from agent.model import Process
 from agent.model import ProcessKey
 from agent.model import ProcessVm
 from agent.model import Ptrace
+from agent.model import Stdio
 from agent.model import UserId
 from agent.model import UserIds
+from agent.model import Wire
 
 _EXEC = process_exec()
 _HEADER: dict[str, Any] = {field: getattr(_EXEC, field) for field in Event.__struct_fields__}
@@ -65,3 +68,10 @@ def nobody(**changes: int) -> UserIds:
 def target(**changes: Any) -> Process:
     """Return the process that others are aimed at: no relative of the one that acts."""
     return replace(_TARGET, **{"exe": executable("/usr/sbin/sshd"), "name": "sshd", **changes})
+
+
+def wired(*options: str, kind: str = "tty", apart_ns: int = 0) -> Wire:
+    """Return the connection that a shell, the process that acts, hangs on by way of `target()`."""
+    ends = tuple(Stdio(fd=fd, kind=kind, inode=3) for fd in (0, 1, 2))
+    shell = process("/bin/bash", args=("bash", *options), stdio=ends)
+    return Wire(shell=shell, holder=target(), kind=kind, connect=net_connect("198.51.100.7"), apart_ns=apart_ns)

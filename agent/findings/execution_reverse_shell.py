@@ -1,17 +1,18 @@
 """A program was started with an outbound connection in place of a terminal: whoever listens there types commands.
 
-Whatever the program is called; what counts is the socket on its descriptors, and that this host opened it.
+Whatever the program is called; what counts is the socket on its descriptors, and that this host opened it. Or another
+process holds the connection and hands on what comes: by pipes, a pseudo-terminal or a unix socket on which it started
+a shell (socat, pty.spawn), or in a ring of pipes (a FIFO with openssl or nc).
 
-Noise: clients that hand their connection to a child. Commands of a shell that wired itself are told one by one.
-Blind to: shells fed through a pipe, a pseudo-terminal or a unix socket, by socat or openssl;
-a shell that never starts a program. At balanced, a dup of descriptor 0 alone: `</dev/tcp/HOST/PORT`
-is how scripts wait for a port.
+Noise: clients that hand their connection to a child; terminals that programs with connections of their own open.
+Blind to: a shell of no distribution fed by another process; a ring of more programs; a shell that never starts one.
+At balanced, a dup of descriptor 0 alone: `</dev/tcp/HOST/PORT` is how scripts wait for a port; and shells on pipes that
+were not told to be interactive, started five seconds or more after the connection was made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from agent.findings._base import LOW_ASKS
 from agent.findings._base import FindingType
 from agent.findings._examples import COOKIE
 from agent.findings._examples import fd_dup
@@ -23,9 +24,14 @@ from agent.findings._examples import process_exec
 from agent.findings._examples import silent
 from agent.findings._examples import socket
 from agent.findings._examples import stdio
+from agent.findings._network_examples import net_connect
+from agent.findings._reach_examples import wired
+from agent.findings._wires import TOGETHER_NS
+from agent.findings._wires import handed_to_a_shell
 from agent.model import Context
 from agent.model import Evidence
 from agent.model import FdDup
+from agent.model import NetConnect
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import Sensitivity
@@ -36,27 +42,36 @@ from agent.model import Stdio
 NAME = "Execution:Runtime/ReverseShell"
 
 
-def match(event: ProcessExec | FdDup, context: Context) -> Evidence | None:
+def match(event: ProcessExec | FdDup | NetConnect, context: Context) -> Evidence | None:
     """Return the connection that serves as terminal, if this host opened it and nobody was told of it yet."""
-    if isinstance(event, ProcessExec):
-        wire = _wire(event.stdio, shell=_is_shell(context.actor))
-        earlier: Iterable[Process] = context.lineage
-    else:
-        wire = _wired_now(event, context)
-        earlier = (context.actor, *context.lineage)
-    if wire is None or wire.cookie not in context.outbound_cookies:
-        return None
-    if any(_had(wire, process) for process in earlier):
+    handed = handed_to_a_shell(context)
+    wire = handed.socket or _own(event, context)
+    if wire is None:
         return None
     if context.benign.excuse(NAME, event, context) is not None:
         return None
+    way = handed.way
     return Evidence(
-        reason=f"an outbound connection to {wire.remote_address} port {wire.remote_port} serves as terminal",
+        reason=f"an outbound connection to {wire.remote_address} port {wire.remote_port} serves as terminal{way}",
+        target_process=handed.shell,
         socket=wire,
         connection_direction="OUTBOUND",
         address_family="AF_INET6" if ":" in str(wire.remote_address) else "AF_INET",
         iana_protocol_number=wire.protocol,
     )
+
+
+def _own(event: ProcessExec | FdDup | NetConnect, context: Context) -> Socket | None:
+    """Return the outbound connection that is on a program's own descriptors, unless an ancestor had it there."""
+    if isinstance(event, NetConnect):
+        return None
+    if isinstance(event, ProcessExec):
+        wire, earlier = _wire(event.stdio, shell=_is_shell(context.actor)), context.lineage
+    else:
+        wire, earlier = _wired_now(event, context), (context.actor, *context.lineage)
+    if wire is None or wire.cookie not in context.outbound_cookies:
+        return None
+    return None if any(_had(wire, process) for process in earlier) else wire
 
 
 def _wire(descriptors: tuple[Stdio, ...], *, shell: bool) -> Socket | None:
@@ -97,12 +112,13 @@ def _is_shell(process: Process) -> bool:
 _OUT = frozenset({COOKIE})
 _BASH = process("/usr/bin/bash")
 
-FINDING = FindingType[ProcessExec | FdDup](
+FINDING = FindingType[ProcessExec | FdDup | NetConnect](
     name=NAME,
     severity=Severity.HIGH,
+    company=LOW_ASKS,
     attack="T1059.004",
     title="{process} {place} takes its commands from an outbound connection",
-    on=(ProcessExec, FdDup),
+    on=(ProcessExec, FdDup, NetConnect),
     match=match,
     needs=("net_connect",),
     examples=(
@@ -149,6 +165,55 @@ FINDING = FindingType[ProcessExec | FdDup](
             on_host(outbound_cookies=_OUT, actor=_BASH),
             sensitivity=Sensitivity.HIGH,
         ),
+        fires(
+            "a shell on a terminal of who holds the connection",
+            process_exec(),
+            on_host(actor=wired().shell, wire=wired()),
+            shows={
+                "target_process": None,
+                "reason": "an outbound connection to 198.51.100.7 port 443 serves as terminal of shell 4242, by way of "
+                "process 777 and a terminal",
+            },
+        ),
+        fires(
+            "… that is made when the shell is there, in a container",
+            net_connect("198.51.100.7"),
+            in_container(actor=wired().holder, wire=wired(kind="pipe")),
+            shows={"target_process": wired(kind="pipe").shell},
+        ),
+        fires(
+            "… by a unix socket, long after",
+            net_connect("198.51.100.7"),
+            on_host(wire=wired(kind="socket", apart_ns=TOGETHER_NS)),
+        ),
+        fires(
+            "… by pipes, long after, told to be interactive",
+            net_connect("198.51.100.7"),
+            on_host(wire=wired("-i", kind="pipe", apart_ns=TOGETHER_NS)),
+        ),
+        fires(
+            "… by pipes, long after, at high",
+            net_connect("198.51.100.7"),
+            on_host(wire=wired(kind="pipe", apart_ns=TOGETHER_NS)),
+            sensitivity=Sensitivity.HIGH,
+        ),
+        fires(
+            "… below a shell with another input",
+            process_exec(),
+            on_host(actor=wired().shell, wire=wired(), lineage=(wired(kind="pipe").shell,)),
+        ),
+        silent(
+            "… by pipes, long after: a script",
+            net_connect("198.51.100.7"),
+            on_host(wire=wired(kind="pipe", apart_ns=TOGETHER_NS)),
+        ),
+        silent("… with a command of its own", process_exec(), on_host(wire=wired("-c", "id"))),
+        silent(
+            "… within the shell that was the finding",
+            process_exec(),
+            on_host(actor=wired().shell, wire=wired(), lineage=(wired().shell,)),
+        ),
+        silent("a connection that no shell hangs on", net_connect("198.51.100.7"), on_host()),
         silent("an accepted connection: inetd, sshd", process_exec(stdio=stdio(0, 1, 2)), on_host()),
         silent("output alone", process_exec(stdio=stdio(1, 2)), on_host(outbound_cookies=_OUT)),
         silent("input alone, not a shell", process_exec(stdio=stdio(0)), on_host(outbound_cookies=_OUT)),

