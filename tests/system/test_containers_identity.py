@@ -193,12 +193,12 @@ def test_programs_of_a_container_are_hashed_while_they_run_and_after(rootfs: Pat
         first = known(processes, made.pid)
         assert first.exe is not None
         neighbours = processes.neighbours(first)
-        while_running = executables.sha256(Job(process=first, exe=first.exe, neighbours=()), lambda: None)
+        while_running = executables.read(Job(process=first, exe=first.exe, neighbours=()), lambda: None).sha256
 
         (rootfs / "new").write_bytes(b"written at runtime")
         ended = gone(first, rootfs / "new")
         assert ended.exe is not None
-        afterwards = executables.sha256(Job(process=ended, exe=ended.exe, neighbours=neighbours), lambda: None)
+        afterwards = executables.read(Job(process=ended, exe=ended.exe, neighbours=neighbours), lambda: None).sha256
 
     assert (made.pid,) == neighbours
     assert hashlib.sha256(Path("/bin/sleep").read_bytes()).hexdigest() == while_running
