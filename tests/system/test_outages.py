@@ -6,7 +6,6 @@ The collector and the agent are processes of their own here, as they are where t
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -25,12 +24,12 @@ from collector import query
 from collector.query import Filters
 from tests import leaks
 from tests.system import deeds
+from tests.system import running
 from tests.system.running import ROOT
 from tests.system.running import WAIT_S
 from tests.system.running import command
 from tests.system.running import loaded_programs
 from tests.system.running import programs_of
-from tests.system.running import vedette
 from tests.system.running import wait_for
 
 AWAY_S = 10.0
@@ -238,13 +237,11 @@ def deeds_going_on() -> Iterator[list[deeds.Done]]:
 
 
 def simulated() -> dict[str, tuple[int, int]]:
-    """Run `vedette simulate --all`; return what was done, as `Post.findings` has it.
+    """Simulate a few findings; return what was done, as `Post.findings` has it.
 
     Without the question for a pool: questions of the same program are one finding, whoever asks.
     """
-    ran = vedette("simulate", "--all", "--json")
-    assert 0 == ran.returncode, ran.stderr
-    done = [deed for deed in map(json.loads, ran.stdout.splitlines()) if "DNS" not in deed["finding"]]
+    done = [deed for deed in running.simulated() if "DNS" not in deed["finding"]]
     return {deed["path"]: (deed["pid"], 1) for deed in done}
 
 

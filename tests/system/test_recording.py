@@ -21,6 +21,7 @@ from tests.system.running import WAIT_S
 from tests.system.running import Run
 from tests.system.running import command
 from tests.system.running import programs_of
+from tests.system.running import simulated
 from tests.system.running import vedette
 
 PROBES = len(probes.load())
@@ -99,8 +100,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     try:
         run.ready()
         with recorder(folder / "deeds.vdt") as recording:
-            done = vedette("simulate", "--all", "--json")
-            deeds = [json.loads(line) for line in done.stdout.splitlines()]
+            deeds = simulated()
             for deed in deeds:
                 run.finding(deed["finding"], deed["pid"])
             assert 0 == recording.end()[0]
