@@ -152,17 +152,18 @@ class _Agent:
             period_s = settings.sensor.self_check_interval_s
             canaries = Canaries(delivery, let_go=source.let_go, counters=counters, period_s=period_s)
             guard = Guard(source.look_after, counters=counters, period_s=period_s)
+            lists = judging.current_lists(settings, counters)
+            closing.callback(lists.close)
+            classifier = self._classifier(lists, packages)
             reports = Reports(
-                totals=lambda: source.counters() | _held(enricher) | {"enrich.held_packages": packages.size()},
+                totals=lambda: source.counters() | _held(enricher, packages, classifier),
                 probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
                 counters=counters,
                 file=health.beside(settings.lock_file),
                 boot_id=self._host.boot_id,
             )
             closing.callback(reports.close)
-            lists = judging.current_lists(settings, counters)
-            closing.callback(lists.close)
-            stages = Stages(source, decoder, enricher, self._classifier(lists, packages), canaries)
+            stages = Stages(source, decoder, enricher, classifier, canaries)
 
             def over() -> bool:
                 decoder.wall_offset_ns = boot_at_ns()
@@ -213,9 +214,10 @@ def _broken(guard: Guard, canaries: Canaries) -> dict[str, str]:
     return guard.broken() | ({canary.PROBE.name: trouble} if trouble else {})
 
 
-def _held(enricher: Enricher) -> dict[str, int]:
+def _held(enricher: Enricher, packages: Packages, classifier: Classifier) -> dict[str, int]:
     """Return how much is remembered, table by table: what the memory is spent on."""
-    return {f"enrich.held_{table}": size for table, size in enricher.sizes().items()}
+    sizes = enricher.sizes() | {"packages": packages.size()} | classifier.sizes()
+    return {f"enrich.held_{table}": size for table, size in sizes.items()}
 
 
 def _part(delivery: Delivery) -> None:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from agent.classify import company
+from agent.enrich import packages
 from agent.enrich.limits import DEFAULTS
 from agent.enrich.users import CACHED_USERS
 from tests.soak import accounting
@@ -27,7 +29,13 @@ WARM = 0.2  # of the events: caches fill to their limits
 SLOPE_MIB = 1.0  # per million events: one byte of each; a table that keeps a reference of each grows by 8 and more
 IN_MEMORY = "/dev/shm"  # a disk makes files more slowly than an agent takes them
 MIB = 1 << 20
-LIMITS = {name: getattr(DEFAULTS, name) for name in DEFAULTS.__struct_fields__} | {"users": CACHED_USERS}
+LIMITS = {name: getattr(DEFAULTS, name) for name in DEFAULTS.__struct_fields__} | {
+    "users": CACHED_USERS,
+    "packages": packages.KEPT,
+    "odd_places": company.PLACES_MAX,
+    "candidates": company.HELD_MAX,
+    "wires": 6 * DEFAULTS.wires,  # six tables of them, told as one
+}
 HELD = "enrich.held_"
 
 pytestmark = pytest.mark.timeout(60 + EVENTS // 1_000)  # a thousand a second is a tenth of what it takes alone
