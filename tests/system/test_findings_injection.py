@@ -373,9 +373,14 @@ def fired(run: Run, tmp_path_factory: pytest.TempPathFactory, request: pytest.Fi
     if done.pid >= 0:
         return Fired(done, run.finding(type_, done.pid))
     assert done.target is not None
-    pid = done.target[0]
-    wait_for(lambda: [one for one in run.findings if one.type == type_ and target_of(one) == pid], run.said)
-    return Fired(done, next(one for one in run.findings if one.type == type_ and target_of(one) == pid))
+    pid, path = done.target
+
+    def told() -> list[Found]:
+        return [one for one in run.findings if one.type == type_ and pid in (target_of(one), one.process["pid"])]
+
+    wait_for(told, run.said)
+    # Of a shell and a connection that come together, whichever is second tells: then it is the shell that acts.
+    return Fired(Done(pid, path) if told()[0].process["pid"] == pid else done, told()[0])
 
 
 def test_a_deed_is_found(fired: Fired) -> None:
