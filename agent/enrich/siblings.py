@@ -17,7 +17,8 @@ LATE_NS = 60_000_000_000  # what is typed or scripted as one survey is done with
 class SiblingTable:
     """The newest programs of each process; the process that started none for longest is forgotten first, and counted.
 
-    A program that takes the place of another in one process is one more.
+    A program that takes the place of another in one process is one more. Who started nothing for a minute is let go
+    without a count: nothing is asked of it any more, and each holds KEPT processes in memory.
     """
 
     def __init__(self, *, counters: Counters, limit: int) -> None:
@@ -30,12 +31,21 @@ class SiblingTable:
         if process.parent is None:
             return ()
         before = self._started.pop(process.parent, None)
+        self._let_go(now_ns)
         if before is None and len(self._started) >= self._limit:
             del self._started[next(iter(self._started))]
             self._counters.add("enrich.evicted_starters")
         late = tuple((at_ns, each) for at_ns, each in before or () if now_ns - at_ns <= LATE_NS)
         self._started[process.parent] = (*late, (now_ns, process))[-KEPT:]
         return tuple(each for _, each in late)
+
+    def _let_go(self, now_ns: int) -> None:
+        """Forget those whose newest is too old to be asked for; they stand in the order of their newest."""
+        while self._started:
+            longest = next(iter(self._started))
+            if now_ns - self._started[longest][-1][0] <= LATE_NS:
+                return
+            del self._started[longest]
 
     def size(self) -> int:
         """Return how many processes are remembered for what they started."""

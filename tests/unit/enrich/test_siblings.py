@@ -50,3 +50,15 @@ def test_who_started_nothing_for_longest_is_forgotten(counters: Counters) -> Non
     assert 1 == counters.get("enrich.evicted_starters")
     assert (started(10, parent=1), started(11, parent=1)) == table.executed(started(12, parent=1), 5)
     assert () == table.executed(started(21, parent=2), 6)
+
+
+def test_who_started_nothing_for_a_minute_is_let_go(counters: Counters) -> None:
+    """A host that runs for months does not hold the programs of every shell that there ever was."""
+    table = SiblingTable(counters=counters, limit=9)
+    table.executed(started(10, parent=1), 0)
+    table.executed(started(20, parent=2), 1)
+    table.executed(started(30, parent=3), LATE_NS + 1)
+
+    assert 2 == table.size()
+    assert (started(20, parent=2),) == table.executed(started(21, parent=2), LATE_NS + 1)
+    assert 0 == counters.get("enrich.evicted_starters")
