@@ -23,6 +23,7 @@ from typing import Any
 
 from collector.aggregate import Aggregate
 from collector.aggregate import Origin
+from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
@@ -109,14 +110,37 @@ def resource(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
     result: dict[str, Any] = {"resourceType": "Instance"}
     if _INSTANCE_ID.fullmatch(origin.host_id):
         result["instanceDetails"] = {"instanceId": origin.host_id}
-    if not latest.HasField("container"):
-        return result
-    container = latest.container
-    result["resourceType"] = "Container"
-    result["containerDetails"] = {"id": container.id} | _given(container, {"containerRuntime": "runtime"})
-    if container.HasField("pod_uid"):
-        workload = {"type": "pods", "uid": container.pod_uid}
-        result["kubernetesDetails"] = {"kubernetesWorkloadDetails": workload}
+    if latest.HasField("container"):
+        result["resourceType"] = "Container"
+        result |= whereabouts(latest.container)
+    return result
+
+
+def whereabouts(container: event_pb2.Container) -> dict[str, Any]:
+    """Return what a container gives to a finding's resource: `containerDetails`, and of a pod `kubernetesDetails`."""
+    details = {"id": container.id} | _given(container, {"containerRuntime": "runtime", "name": "name"})
+    if container.HasField("image"):
+        details["image"] = container.image
+        prefix = container.image.rpartition("/")[0]
+        if prefix:
+            details["imagePrefix"] = prefix
+    mounts = [{"name": one.name or one.mount_path, "mountPath": one.mount_path} for one in container.mounts]
+    if mounts:
+        details["volumeMounts"] = mounts
+    if container.HasField("privileged"):
+        details["securityContext"] = {"privileged": container.privileged}
+    result = {"containerDetails": details}
+    workload = _given(container, {"name": "pod_name", "uid": "pod_uid", "namespace": "pod_namespace"})
+    if workload:
+        workload |= {"type": "pods"} | _given(container, {"serviceAccountName": "service_account"})
+        volumes = [
+            {"name": one.name or one.mount_path, "hostPath": {"path": one.host_path}}
+            for one in container.mounts
+            if one.HasField("host_path")
+        ]
+        if volumes:
+            workload["volumes"] = volumes
+        result["kubernetesDetails"] = {"kubernetesWorkloadDetails": workload | {"containers": [details]}}
     return result
 
 
@@ -198,7 +222,19 @@ def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
         result["threatListName"] = latest.evidence.threats[0].list_name
     if latest.HasField("sha256_missing"):
         result["executableSha256Missing"] = latest.sha256_missing
-    return {name: value for name, value in result.items() if value not in (None, "", [])}
+    if latest.HasField("container"):
+        result["container"] = container_remarks(latest.container)
+    return {name: value for name, value in result.items() if value not in (None, "", [], {})}
+
+
+def container_remarks(container: event_pb2.Container) -> dict[str, Any]:
+    """Return what GuardDuty has no member for of a container, which `additionalInfo` says as `container`."""
+    result: dict[str, Any] = _given(container, {"imageDigest": "image_digest", "missing": "missing"})
+    if container.labels:
+        result["labels"] = {label.key: label.value for label in container.labels}
+    if container.HasField("started_at_ns") and container.HasField("name"):  # else that of a process is all there is
+        result["startedAt"] = iso(container.started_at_ns)
+    return result | {name: True for name in ("pending", "trimmed") if getattr(container, name)}
 
 
 def _threat(threat: finding_pb2.Threat) -> dict[str, Any]:

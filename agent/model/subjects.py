@@ -68,17 +68,55 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """At its last exec."""
 
 
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wrote on a container: hostile text, bounded."""
+
+    key: str
+    value: str
+
+
+class VolumeMount(msgspec.Struct, frozen=True, kw_only=True):
+    """What a container sees of another file system."""
+
+    mount_path: str
+    """In the container."""
+    host_path: str | None = None
+    """Of the host; None for one that the runtime made (`proc`, `tmpfs`)."""
+    name: str | None = None
+    """Of the volume."""
+    read_only: bool = False
+
+
 class Container(msgspec.Struct, frozen=True, kw_only=True):
-    """A container, as its cgroup path and namespaces tell."""
+    """A container: its id as cgroup path and namespaces tell, the rest as its runtime does, asked meanwhile."""
 
     id: str
     runtime: str | None
-    """`docker`, `containerd`, `cri-o`, `podman`, `ecs`, `runc`, `crun`; None when the path does not tell."""
+    """`docker`, `containerd`, `cri-o`, `podman`, `ecs`, `runc`, `crun`; None when nothing tells."""
     pod_uid: str | None = None
     task_id: str | None = None
     """ECS task."""
     started_at_ns: int | None
-    """Start of its first process that we know of."""
+    """As the runtime says, else the start of its first process that we know of."""
+    name: str | None = None
+    """In a pod that of the container in the pod's specification."""
+    image: str | None = None
+    """As it was asked for: `docker.io/library/nginx:1.25`."""
+    image_digest: str | None = None
+    """`sha256:...`, of the manifest where the runtime knows it, else of the image's configuration."""
+    labels: tuple[Label, ...] = ()
+    mounts: tuple[VolumeMount, ...] = ()
+    privileged: bool | None = None
+    pod_name: str | None = None
+    pod_namespace: str | None = None
+    service_account: str | None = None
+    """Of the pod; only the Kubernetes API tells."""
+    trimmed: bool = False
+    """There were more or longer texts than are kept."""
+    pending: bool = False
+    """The runtime was asked and has not answered yet."""
+    missing: str | None = None
+    """Why it is not known what the runtime would tell, in one line."""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

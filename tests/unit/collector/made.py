@@ -109,10 +109,25 @@ def full_evidence() -> finding_pb2.Evidence:
     )
 
 
-def container() -> finding_pb2.Container:
+def container() -> event_pb2.Container:
     """Return a Kubernetes container."""
-    return finding_pb2.Container(
-        id="c" * 64, runtime="containerd", pod_uid="4f1c6d1e-0000-0000-0000-000000000001", started_at_ns=NOW_NS
+    return event_pb2.Container(
+        id="c" * 64,
+        runtime="containerd",
+        pod_uid="4f1c6d1e-0000-0000-0000-000000000001",
+        started_at_ns=NOW_NS,
+        name="shop",
+        image="registry.example:5000/team/shop:1.2",
+        image_digest=f"sha256:{'d' * 64}",
+        labels=[event_pb2.Label(key="tier", value="front")],
+        mounts=[
+            event_pb2.VolumeMount(mount_path="/data", host_path="/srv/data"),
+            event_pb2.VolumeMount(mount_path="/tmp"),
+        ],
+        privileged=False,
+        pod_name="shop-7d9f",
+        pod_namespace="trade",
+        trimmed=True,
     )
 
 

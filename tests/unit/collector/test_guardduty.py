@@ -187,14 +187,41 @@ def test_in_a_container() -> None:
     """A container is the resource, and what is known of its pod goes along."""
     document = guardduty.document(ORIGIN, TOTAL, finding(container=container()))
 
+    details = {
+        "id": "c" * 64,
+        "containerRuntime": "containerd",
+        "name": "shop",
+        "image": "registry.example:5000/team/shop:1.2",
+        "imagePrefix": "registry.example:5000/team",
+        "volumeMounts": [{"name": "/data", "mountPath": "/data"}, {"name": "/tmp", "mountPath": "/tmp"}],
+        "securityContext": {"privileged": False},
+    }
     assert document["resource"] == {
         "resourceType": "Container",
         "instanceDetails": {"instanceId": ORIGIN.host_id},
-        "containerDetails": {"id": "c" * 64, "containerRuntime": "containerd"},
+        "containerDetails": details,
         "kubernetesDetails": {
-            "kubernetesWorkloadDetails": {"type": "pods", "uid": "4f1c6d1e-0000-0000-0000-000000000001"}
+            "kubernetesWorkloadDetails": {
+                "type": "pods",
+                "name": "shop-7d9f",
+                "uid": "4f1c6d1e-0000-0000-0000-000000000001",
+                "namespace": "trade",
+                "volumes": [{"name": "/data", "hostPath": {"path": "/srv/data"}}],
+                "containers": [details],
+            }
         },
     }
+
+
+def test_a_container_of_which_the_runtime_said_nothing_yet() -> None:
+    """Nothing is invented: the id is there, and that the rest is on its way."""
+    pending = event_pb2.Container(id="c" * 64, pending=True, missing="not answered in time")
+    document = guardduty.document(ORIGIN, TOTAL, finding(container=pending))
+
+    assert document["resource"]["containerDetails"] == {"id": "c" * 64}
+    assert "kubernetesDetails" not in document["resource"]
+    told = json.loads(document["service"]["additionalInfo"]["value"])["container"]
+    assert told == {"pending": True, "missing": "not answered in time"}
 
 
 def test_a_dns_request() -> None:
@@ -277,6 +304,12 @@ def test_additional_info_is_json_in_a_string() -> None:
         "result": -1,
         "signals": [{"name": "program_in_shared_directory", "reason": "ran in /tmp", "at": "2026-09-01T00:00:00.000Z"}],
         "executableSha256Missing": "never with sha256, but both here",
+        "container": {
+            "imageDigest": f"sha256:{'d' * 64}",
+            "labels": {"tier": "front"},
+            "startedAt": "2026-09-01T00:00:00.000Z",
+            "trimmed": True,
+        },
     }
 
 

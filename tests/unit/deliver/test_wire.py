@@ -298,7 +298,7 @@ def _threat(threat: finding_pb2.Threat) -> tuple[str, str, list[str]]:
     ("model", "message"),
     [
         (Evidence, finding_pb2.Evidence),
-        (Container, finding_pb2.Container),
+        (Container, event_pb2.Container),
         (Threat, finding_pb2.Threat),
         (Signal, finding_pb2.Signal),
     ],
