@@ -16,4 +16,5 @@ from __future__ import annotations
 # All of a module: whoever adds an event edits no list.
 from agent.model.events import *
 from agent.model.judgement import *
+from agent.model.places import *
 from agent.model.subjects import *

@@ -11,6 +11,9 @@ from agent.model.events import Event
 from agent.model.events import NetConnect
 from agent.model.events import ProcessKey
 from agent.model.events import Socket
+from agent.model.places import EcsTask
+from agent.model.places import Package
+from agent.model.places import Workload
 from agent.model.subjects import Container
 from agent.model.subjects import Executable
 from agent.model.subjects import Host
@@ -125,6 +128,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     attack: str
     """MITRE ATT&CK technique, such as T1620."""
+    workload: Workload | None = None
+    """Of Kubernetes, that the container is of; None when it is of none, or not known in time."""
+    task: EcsTask | None = None
+    package: Package | None = None
+    """That installed the executable; None for those of containers, and where none did."""
 
 
 class Writer(msgspec.Struct, frozen=True, kw_only=True):

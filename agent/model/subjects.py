@@ -123,7 +123,11 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """The machine the agent runs on."""
 
     id: str
-    """What the collector knows this host by: instance id where there is one, else the machine id."""
+    """What the collector knows this host by: its machine id, and never anything else.
+
+    The instance id is learned when the metadata service answers, which may be never, or after the first findings: an
+    id that changed then, and back at a restart without that service, would be two hosts with half a history each.
+    """
     name: str
     boot_id: str
     kernel: str
@@ -131,6 +135,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     mnt_ns: int | None
     """Namespaces of process 1: what is not in them may be a container."""
     pid_ns: int | None
+    os: str | None = None
+    """Its distribution, as os-release(5) has it under PRETTY_NAME."""
 
 
 class ProbeStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,9 +32,11 @@ from agent.model import Signal
 from agent.model import Surroundings
 from agent.model import Threat
 from agent.model import facts
+from agent.model import places
 from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
+from vedette.v1 import place_pb2
 
 KINDS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
 HOST = Host(id="i-1", name="web", boot_id="b", kernel="6.18", architecture="x86_64", mnt_ns=1, pid_ns=1)
@@ -301,6 +303,7 @@ def _threat(threat: finding_pb2.Threat) -> tuple[str, str, list[str]]:
         (Container, event_pb2.Container),
         (Threat, finding_pb2.Threat),
         (Signal, finding_pb2.Signal),
+        *((getattr(places, name), getattr(place_pb2, name)) for name in place_pb2.DESCRIPTOR.message_types_by_name),
     ],
     ids=lambda kind: kind.__name__,
 )
