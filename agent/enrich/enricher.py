@@ -163,7 +163,13 @@ class Enricher:
 
     def _content(self, file: Given, digest: Digest) -> Content | None:
         if digest.sha256 is not None:
-            return Content(path=file.path, role=file.role, sha256=digest.sha256, marks=digest.marks)
+            return Content(
+                path=file.path,
+                role=file.role,
+                sha256=digest.sha256,
+                marks=digest.marks,
+                changed_at_ns=digest.changed_at_ns,
+            )
         self._counters.add("enrich.never_read")
         self._counters.add(f"enrich.never_read.{_NO_WORD.sub('_', digest.reason or 'unknown')}")
         return None

@@ -69,6 +69,8 @@ class Reading(NamedTuple):
     sha256: str
     marks: tuple[str, ...] = ()
     """What patterns matched: the first match of each in a chunk."""
+    changed_at_ns: int | None = None
+    """ctime, when it was read."""
 
 
 class Executables:
@@ -199,7 +201,7 @@ class Executables:
         after = file_stat(fd)
         if left or after.size_bytes != seen.size_bytes:
             raise Unreadable("its size changed while it was read")
-        return Reading(digest.hexdigest(), tuple(marks)[:MARKS_MAX])
+        return Reading(digest.hexdigest(), tuple(marks)[:MARKS_MAX], seen.changed_at_ns)
 
     def _marks_in(self, content: bytes) -> Iterator[str]:
         found = (pattern.search(content) for pattern in self._marks)

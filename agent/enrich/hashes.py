@@ -41,6 +41,8 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is not known, or not yet."""
     marks: tuple[str, ...] = ()
     """What gave itself away in it (executables.py)."""
+    changed_at_ns: int | None = None
+    """When the file was changed last, as it was read."""
 
 
 class _Key(NamedTuple):
@@ -186,7 +188,9 @@ class Hashes:
         """Hash one program, on the worker's thread."""
         try:
             reading = self._executables.read(job, worker.progress)
-            digest = Digest(state="known", sha256=reading.sha256, marks=reading.marks)
+            digest = Digest(
+                state="known", sha256=reading.sha256, marks=reading.marks, changed_at_ns=reading.changed_at_ns
+            )
             self._counters.add("enrich.hashed")
         except Unreadable as exc:
             digest = unknown(str(exc))

@@ -176,6 +176,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     marks: tuple[str, ...] = ()
     """Names of the byte strings of known programs that it holds (agent/findings/tools.toml)."""
+    changed_at_ns: int | None = None
+    """ctime when it was read, which may be after it was executed."""
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True):

@@ -285,6 +285,17 @@ def test_alone_it_is_no_finding(run: Run) -> None:
     assert [] == [one for one in run.findings[before:] if one.type in TYPES]
 
 
+def test_a_script_that_is_new_is_found(run: Run) -> None:
+    """A script made in a running container and given to a shell of the image, where something odd was run, too."""
+    path = f"{X}.sh"
+    with running_container() as container:
+        script = f"{deeds.ODD}; echo 'sleep {2 * deeds.HASHED_S}; :' > {path}; exec /bin/sh {path}"
+        done = deeds.succeeded(container.exec(["/bin/sh", "-c", script]))
+        found = run.finding("Execution:Runtime/NewBinaryExecuted", done.pid)
+
+    assert path == found.document["service"]["runtimeDetails"]["context"]["scriptPath"]
+
+
 TRIGGERS = [trigger for trigger in simulate.load() if trigger.finding in TYPES]
 
 

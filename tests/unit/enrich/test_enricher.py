@@ -226,8 +226,18 @@ def test_what_an_exec_ran_is_read_program_and_script(
     assert actor is not None
 
     assert (
-        Content(path="/bin/python3", role="program", sha256=hashlib.sha256(b"program").hexdigest()),
-        Content(path="/bin/a.py", role="script", sha256=hashlib.sha256(b"script").hexdigest()),
+        Content(
+            path="/bin/python3",
+            role="program",
+            sha256=hashlib.sha256(b"program").hexdigest(),
+            changed_at_ns=seen.st_ctime_ns,
+        ),
+        Content(
+            path="/bin/a.py",
+            role="script",
+            sha256=hashlib.sha256(b"script").hexdigest(),
+            changed_at_ns=script.stat().st_ctime_ns,
+        ),
     ) == contents_of(enricher, actor)
     assert 0 == counters.get("enrich.never_read")
     assert 1 == enricher.sizes()["hashes"], "a script is not kept by its exec"
