@@ -3,8 +3,8 @@
 Malware computes names from the date and asks for many: whoever runs it has registered one of them, which no list can
 know before.
 
-Noise: at high, where names that only look drawn are told as well, one ordinary name in some thousands (docs/intel.md);
-and resolvers of this host, which repeat what others ask.
+Noise: at high, where names that only look drawn are told as well, one ordinary name in some thousands (docs/intel.md;
+a trusted list quiets one); and resolvers of this host, which repeat what others ask.
 Blind to: below high, families whose domains are on no list; names made of words or syllables; DNS over TLS, HTTPS or
 other ports than 53.
 """
@@ -19,7 +19,7 @@ from agent.findings._examples import silent
 from agent.findings._network_examples import around_a_name
 from agent.findings._network_examples import dns_answer
 from agent.findings._network_examples import dns_query
-from agent.intel.dga import is_suspect
+from agent.intel.dga import suspicion
 from agent.model import Context
 from agent.model import DnsAnswer
 from agent.model import DnsQuery
@@ -36,12 +36,15 @@ def match(event: DnsQuery | DnsAnswer, context: Context) -> Evidence | None:
 
 
 def _drawn(event: DnsQuery | DnsAnswer, context: Context) -> Evidence | None:
-    if context.sensitivity is not Sensitivity.HIGH or isinstance(event, DnsAnswer) or not is_suspect(event.name):
+    if context.sensitivity is not Sensitivity.HIGH or isinstance(event, DnsAnswer):
+        return None
+    bits = suspicion(event.name, context.intel)
+    if bits is None:
         return None
     if context.benign.excuse(NAME, event, context) is not None:
         return None
     return Evidence(
-        reason=f"{event.name} is on no list, but looks as if an algorithm had drawn its letters",
+        reason=f"{event.name} looks as if an algorithm had drawn its letters: {bits:.0f} bits of evidence",
         domain=event.name,
         iana_protocol_number=event.protocol,
     )

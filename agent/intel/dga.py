@@ -17,6 +17,9 @@ import functools
 from importlib import resources
 from math import log2
 
+from agent.intel.snapshot import TRUSTED
+from agent.model import Intelligence
+
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0-"
 """Every digit is `0`: which one says nothing."""
 START = "^"
@@ -53,6 +56,14 @@ def is_suspect(name: str) -> bool:
     """Return whether a name looks drawn."""
     bits = score(name)
     return bits is not None and bits >= SUSPECT_BITS
+
+
+def suspicion(name: str, intel: Intelligence) -> float | None:
+    """Return the bits of evidence for a suspect name that no trusted list covers, None for any other."""
+    bits = score(name)
+    if bits is None or bits < SUSPECT_BITS or intel.domain(name, TRUSTED) is not None:
+        return None
+    return bits
 
 
 def registered(name: str) -> str:

@@ -21,11 +21,10 @@ from importlib.resources.abc import Traversable
 from agent.errors import ConfigError
 from agent.intel.entries import Indicator
 from agent.intel.entries import indicator
+from agent.intel.snapshot import TRUSTED
 from agent.intel.snapshot import ThreatList
 
 HEAD_KEYS = ("name", "category", "source", "date")
-TRUSTED = "trusted"
-"""The category of a list that says who is no threat."""
 _HEAD = re.compile(r"#\s*(?P<key>[a-z]+):\s*(?P<value>\S.*)")
 
 

@@ -3,7 +3,7 @@
 A domain is matched label by label from the right: an entry covers itself and
 everything under it, and never a name that merely ends in the same letters.  An
 address is matched by the networks it is in, narrowest first.  What a trusted
-list covers is on no list.
+list covers is in the category TRUSTED, and in no other.
 
 All categories are looked up at once, and the last answers are kept: a dozen
 findings ask of one event, which may hold several names.
@@ -38,6 +38,8 @@ from agent.intel.table import hashed
 from agent.intel.table import of_text
 from agent.model import Threat
 
+TRUSTED = "trusted"
+"""The category of what is no threat."""
 V4, V6 = 4, 6
 ANSWERS = 64  # more names or addresses than an answer of DNS holds
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 2.5.5.2
@@ -167,12 +169,12 @@ class Snapshot:
         return known
 
     def _judged(self, keys: Iterable[tuple[int, bytes]]) -> _Found:
-        """Return the entries of these hashes and texts that there are, the first of each category; none if trusted."""
+        """Return the first entry of each category for these hashes and texts; a trusted one alone."""
         found: dict[str, Threat] = {}
         matches = ((head, text) for key, text in keys for head in self.table.lists_of(key, text))
         for head, text in matches:
             if head.trusted:
-                return _NOTHING
+                return {TRUSTED: Threat(list_name=head.name, entry=text.decode())}
             found.setdefault(head.category, Threat(list_name=head.name, entry=text.decode()))
         return found
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.intel import Snapshot
+from agent.intel import ThreatList
 from agent.intel import dga
 
 
@@ -83,3 +85,13 @@ def test_any_text_has_a_score_or_none(name):
 def test_every_label_of_such_letters_is_judged(label):
     """There is no letter that a name could hide behind."""
     assert label.startswith("xn--") or dga.score(f"{label}.com") is not None
+
+
+def test_a_trusted_name_is_not_suspect():
+    """Who knows that a name is drawn on purpose says so in a list."""
+    name, trusted = "www.xkvqjzwpxqhvbgft.com", ("xkvqjzwpxqhvbgft.com",)
+
+    assert dga.score(name) == dga.suspicion(name, Snapshot(()))
+    assert dga.suspicion("stackoverflow.com", Snapshot(())) is None
+    ours = ThreatList(name="ours", category="trusted", domains=trusted, trusted=True)
+    assert dga.suspicion(name, Snapshot([ours])) is None
