@@ -49,6 +49,7 @@ SUBCOMMANDS = {
     "doctor": _Subcommand("agent.commands.doctor", "Say what works on this host, what does not, and what to do."),
     "record": _Subcommand("agent.commands.record", "Write what the sensor sees into a file."),
     "replay": _Subcommand("agent.commands.replay", "Say what a recording comes to; needs no privilege."),
+    "pki": _Subcommand("agent.commands.pki", "Make certificates for agents and collectors."),
     "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
 }
 

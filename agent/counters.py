@@ -1,6 +1,7 @@
 """Numbers that only go up: what was seen, and every way in which something was lost.
 
-The exception is `enrich.held_*`, which says how much is remembered at the moment.
+The exceptions are `enrich.held_*`, which says how much is remembered at the moment, and
+`deliver.certificate_not_after_s`, a time.
 
 One `Counters` value is made by whoever assembles the pipeline and handed to each
 stage.  Names are dotted, stage first: `reader.records`, `decode.malformed`,

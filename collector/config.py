@@ -24,6 +24,8 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ca_file: Path
     cert_file: Path
     key_file: Path
+    crl_file: Path | None = None
+    """What was revoked; read again when it changes."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +88,9 @@ def check(config: Config) -> None:
         _check_readable(name, getattr(config.tls, name))
 
 
-def _check_readable(name: str, path: Path) -> None:
+def _check_readable(name: str, path: Path | None) -> None:
+    if path is None:
+        return
     try:
         path.read_bytes()
     except OSError as exc:

@@ -31,8 +31,12 @@ class ProtocolError(PeerError):
     """An agent said something that cannot be: its stream ends with this sentence."""
 
 
+class VersionError(PeerError):
+    """An agent speaks a version of the protocol that is not known here."""
+
+
 class IdentityError(PeerError):
-    """An agent claims a name that its certificate does not carry."""
+    """An agent claims a name that its certificate does not carry, or has one that does not count any more."""
 
 
 class StateError(PeerError):

@@ -13,12 +13,14 @@ from collections.abc import Mapping
 
 from collector.errors import IdentityError
 from collector.errors import ProtocolError
+from collector.errors import VersionError
 from collector.names import HOST_ID_LIMIT
 from collector.names import SPOOL_ID
 from collector.names import AgentKey
 from vedette.v1 import ingest_pb2
 
 _CERTIFICATE_NAMES = ("x509_subject_alternative_name", "x509_common_name")  # gRPC's property names
+PROTOCOL = 1  # of docs/protocol.md; a change that an older end cannot live with makes it 2
 TEXT_LIMIT = 256  # characters of a version or a host's name, more than any has
 
 
@@ -26,7 +28,7 @@ def identify(message: ingest_pb2.AgentMessage, properties: Mapping[str, Iterable
     """Return whose stream begins with `message`.
 
     `properties` are those of the connection's authentication, empty for plain text.
-    Raises ProtocolError, or IdentityError when the certificate has another name.
+    Raises ProtocolError, VersionError, or IdentityError when the certificate has another name.
     """
     if message.WhichOneof("message") != "hello":
         raise ProtocolError("the first message of a stream must be a hello")
@@ -38,6 +40,11 @@ def identify(message: ingest_pb2.AgentMessage, properties: Mapping[str, Iterable
         raise ProtocolError(f"hello.spool_id must match {SPOOL_ID.pattern}")
     if any(len(text) > TEXT_LIMIT for text in (hello.agent_version, hello.host.name, *hello.probes)):
         raise ProtocolError(f"hello has a text of more than {TEXT_LIMIT} characters")
+    if hello.protocol > PROTOCOL:
+        raise VersionError(
+            f"the agent speaks version {hello.protocol} of the protocol, this collector {PROTOCOL}: "
+            "update the collector"
+        )
     certified = certified_names(properties)
     if certified is not None and host_id not in certified:
         raise IdentityError(f"the certificate is for {' and '.join(sorted(certified))}, the hello says {host_id}")

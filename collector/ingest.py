@@ -12,6 +12,7 @@ import grpc
 from collector.bounds import fault_of
 from collector.errors import IdentityError
 from collector.errors import ProtocolError
+from collector.errors import VersionError
 from collector.hello import identify
 from collector.keeping import Keeping
 from collector.names import AgentKey
@@ -19,6 +20,8 @@ from collector.session import Connection
 from collector.session import End
 from collector.session import Received
 from collector.session import Session
+from collector.trust import Peer
+from collector.trust import peer_of
 from vedette.v1 import ingest_pb2
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class Ingest:
 
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
-        self._sessions: set[asyncio.Task[End | None]] = set()
+        self._sessions: dict[asyncio.Task[End | None], Session] = {}
 
     def handler(self) -> Handler:
         """Return the service as gRPC takes it."""
@@ -53,6 +56,25 @@ class Ingest:
         if self._sessions:
             await asyncio.wait(self._sessions)
 
+    def review(self) -> None:
+        """End the streams whose certificate ended or was revoked since they began."""
+        for session in self._sessions.values():
+            refusal = self._refusal(session.peer)
+            if refusal is not None:
+                session.end(End(grpc.StatusCode.PERMISSION_DENIED, refusal))
+
+    def _refusal(self, peer: Peer | None) -> str | None:
+        trust = self._keeping.trust
+        return None if trust is None or peer is None else trust.refusal(peer)
+
+    def _peer(self, context: Context) -> Peer | None:
+        """Return the certificate of a connection. Raises IdentityError when it does not count."""
+        peer = peer_of(context.auth_context())
+        refusal = self._refusal(peer)
+        if refusal is not None:
+            raise IdentityError(refusal)
+        return peer
+
     async def _stream(self, _requests: object, context: Context) -> None:
         async def read() -> Received | None:
             message: object = await context.read()
@@ -64,22 +86,27 @@ class Ingest:
             if first is None:
                 return
             key = identify(first.taken(), context.auth_context())
+            peer = self._peer(context)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no hello within {HELLO_TIMEOUT_S} s")
         except ProtocolError as exc:
             await _refuse(context, End(grpc.StatusCode.INVALID_ARGUMENT, str(exc)))
+        except VersionError as exc:
+            await _refuse(context, End(grpc.StatusCode.FAILED_PRECONDITION, str(exc)))
         except IdentityError as exc:
             await _refuse(context, End(grpc.StatusCode.PERMISSION_DENIED, str(exc)))
         else:
-            end = await self._run(Session(self._keeping, key, first.message.hello, connection), key)
+            session = Session(self._keeping, key, first.message.hello, connection)
+            session.peer = peer
+            end = await self._run(session, key)
             if end is not None:
                 await _refuse(context, end)
 
     async def _run(self, session: Session, key: AgentKey) -> End | None:
         """Run a session in a task of its own: gRPC cancels this call when the agent is gone, in whatever it does."""
         task = asyncio.create_task(session.run(), name=f"session of {key.host_id}")
-        self._sessions.add(task)
-        task.add_done_callback(self._sessions.discard)
+        self._sessions[task] = session
+        task.add_done_callback(self._sessions.pop)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

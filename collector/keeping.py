@@ -19,6 +19,7 @@ from collector.errors import StateError
 from collector.events import EventFiles
 from collector.names import AgentKey
 from collector.store import Store
+from collector.trust import Trust
 from collector.watch import Hub
 
 RETRY_FIRST_S = 0.5
@@ -102,6 +103,8 @@ class Keeping:
     """One thread: SQLite has one writer."""
     disk: Executor
     now_ns: Callable[[], int]
+    trust: Trust | None = None
+    """None where plain text is served, to this host alone."""
 
     async def in_sql(self, work: partial[T]) -> T:
         """Run `work` on the thread that writes SQL."""

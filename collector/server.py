@@ -30,11 +30,9 @@ from collector import config as configuration
 from collector.address import Address
 from collector.address import require_free
 from collector.config import Config
-from collector.config import Tls
 from collector.errors import AddressError
 from collector.errors import AlreadyRunning
 from collector.errors import CollectorFault
-from collector.errors import ConfigError
 from collector.errors import StateError
 from collector.events import EventFiles
 from collector.ingest import Ingest
@@ -44,11 +42,13 @@ from collector.keeping import Keeping
 from collector.service import Query
 from collector.store import Store
 from collector.store import default_url
+from collector.trust import Trust
 from collector.watch import Hub
 
 MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
 DISK_THREADS = 4  # writing is mostly waiting for fsync; a query takes one while it reads a chunk
 STOP_GRACE_S = 5.0
+REVIEW_INTERVAL_S = 2.0  # so long a revoked certificate goes on at most
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
     ("grpc.so_reuseport", 0),  # else a second server on the port takes half the agents, and nobody notices
@@ -129,9 +129,10 @@ class Server:
         self._query = Query(keeping)
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((self._ingest.handler(), self._query.handler()))
-        bound = _bind(self._server, self._config)
+        bound = _bind(self._server, self._config.address, keeping.trust)
         await self._server.start()
         self._compacting = asyncio.create_task(self._compact_for_ever(keeping))
+        self._reviewing = asyncio.create_task(self._review_for_ever(keeping))
         return str(bound)
 
     async def _close(self, grace_s: float) -> None:
@@ -144,6 +145,7 @@ class Server:
         await stopping
         await self._ingest.drain()
         self._compacting.cancel()
+        self._reviewing.cancel()
         path = self._config.address.path
         if path is not None:
             path.unlink(missing_ok=True)
@@ -153,6 +155,12 @@ class Server:
             await asyncio.sleep(self._config.compact_interval_s)
             now_s = self._now_ns() / _NS_PER_S
             await keeping.on_disk(partial(compact.compact, self._files.root, now_s))
+
+    async def _review_for_ever(self, keeping: Keeping) -> None:
+        while keeping.trust is not None:
+            await asyncio.sleep(REVIEW_INTERVAL_S)
+            keeping.trust.look()
+            self._ingest.review()
 
     def _keeping(self) -> Keeping:
         return Keeping(
@@ -165,6 +173,7 @@ class Server:
             sql=self._sql,
             disk=self._disk,
             now_ns=self._now_ns,
+            trust=None if self._config.tls is None else Trust(self._config.tls),
         )
 
 
@@ -216,27 +225,16 @@ def _require_ours(directory: Path) -> None:
     )
 
 
-def _bind(server: grpc.aio.Server, config: Config) -> Address:
+def _bind(server: grpc.aio.Server, address: Address, trust: Trust | None) -> Address:
     """Bind and return the address with the port that was taken; a unix socket is for our own user alone."""
-    address = config.address
-    credentials = None if config.tls is None else _credentials(config.tls)
     before = os.umask(0o177)
     try:
-        if credentials is None:
+        if trust is None:
             port = server.add_insecure_port(str(address))
         else:
-            port = server.add_secure_port(str(address), credentials)
+            port = server.add_secure_port(str(address), trust.credentials())
     except RuntimeError as exc:
         raise AddressError(f"cannot listen on {address}: taken, or the certificates cannot be used") from exc
     finally:
         os.umask(before)
     return address if address.path is not None else Address(host=address.host, port=port)
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    """Return credentials that demand a certificate of the client, too. Raises ConfigError."""
-    try:
-        pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
-        return grpc.ssl_server_credentials([pair], tls.ca_file.read_bytes(), require_client_auth=True)
-    except OSError as exc:
-        raise ConfigError(f"{exc.filename}: {exc.strerror}") from exc

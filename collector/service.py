@@ -24,6 +24,7 @@ from collector.errors import StateError
 from collector.hello import certified_names
 from collector.keeping import Keeping
 from collector.query import Filters
+from collector.trust import peer_of
 from vedette.v1 import query_pb2
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Query:
             status_at = loop.time()
             while not self._closing.is_set():
                 if loop.time() >= status_at:
+                    await self._require_good(context)
                     await context.write(query_pb2.Update(status=hub.status(now_ns(), watcher.missed)))
                     status_at = loop.time() + STATUS_INTERVAL_S
                 try:
@@ -101,6 +103,7 @@ class Query:
 
     async def _visible(self, context: RowContext | WatchContext) -> tuple[str, ...] | None:
         """Return whose rows the asker may see, None for all; end the call of who may see none. Raises StateError."""
+        await self._require_good(context)
         names = certified_names(context.auth_context())
         if names is None or names.intersection(self._keeping.config.readers):
             return None
@@ -109,6 +112,13 @@ class Query:
             about = f"the certificate is for {' and '.join(sorted(names))}, which is no host here"
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{about}; only {_READERS} may read")
         return hosts
+
+    async def _require_good(self, context: RowContext | WatchContext) -> None:
+        """End the call of a certificate that does not count, or not any more."""
+        peer, trust = peer_of(context.auth_context()), self._keeping.trust
+        refusal = None if peer is None or trust is None else trust.refusal(peer)
+        if refusal is not None:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal)
 
 
 def _take(rows: Iterator[dict[str, Any]], count: int) -> list[bytes]:

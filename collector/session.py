@@ -22,11 +22,13 @@ from collector.aggregate import Origin
 from collector.batching import EventLane
 from collector.errors import ProtocolError
 from collector.errors import StateError
+from collector.hello import PROTOCOL
 from collector.keeping import GaveUp
 from collector.keeping import Keeping
 from collector.keeping import insist
 from collector.names import AgentKey
 from collector.sequence import Lane
+from collector.trust import Peer
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
 
@@ -76,6 +78,9 @@ class Session:
         self._hello = hello
         self._connection = connection
         self._writing = asyncio.Lock()  # a stream takes one message at a time
+        self.peer: Peer | None = None
+        """The certificate that it came with; None for plain text."""
+        self._why = _CLOSED
         self.closing = asyncio.Event()
         """Set by whoever wants this stream to end; what was received is then written if the disk takes it."""
         config = keeping.config
@@ -88,11 +93,16 @@ class Session:
             agent_version=hello.agent_version,
         )
 
+    def end(self, why: End) -> None:
+        """Have the stream end, and the agent told why."""
+        self._why = why
+        self.closing.set()
+
     async def run(self) -> End | None:
         """Serve the stream until the agent or `closing` ends it; return why, None when the agent did."""
         async with self._keeping.claims.hold(self._key, self.closing):
             if self.closing.is_set():
-                return _CLOSED
+                return self._why
             try:
                 await self._welcome()
             except StateError:
@@ -113,7 +123,12 @@ class Session:
         events_through = max(known.events_through, in_files)
         self._findings = Lane(known.findings_through)
         self._events = EventLane(keeping, key, events_through)
-        welcome = ingest_pb2.Welcome(findings_through=known.findings_through, events_through=events_through)
+        welcome = ingest_pb2.Welcome(
+            findings_through=known.findings_through,
+            events_through=events_through,
+            protocol=PROTOCOL,
+            certificate_not_after_s=None if self.peer is None else int(self.peer.not_after.timestamp()),
+        )
         await self._say(ingest_pb2.CollectorMessage(welcome=welcome))
 
     async def _serve(self) -> End | None:
@@ -145,7 +160,7 @@ class Session:
                 await self._take(received)
         finally:
             closing.cancel()
-        return _CLOSED
+        return self._why
 
     async def _take(self, received: Received) -> None:
         """Do what a message asks. Raises ProtocolError, GaveUp."""

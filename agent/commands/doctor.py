@@ -47,8 +47,10 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
       sudo vedette doctor
       sudo vedette doctor --json | jq .advice
     """
-    checks = {name: ask() for name, ask in _checks.QUESTIONS.items()}
-    checks["agent"], said = _running.ask(health.beside(Config().lock_file), this_host().boot_id)
+    host = this_host()
+    checks = {"host": Check(ok=None, detail=f"{host.id} {host.name}")}
+    checks |= {name: ask() for name, ask in _checks.QUESTIONS.items()}
+    checks["agent"], said = _running.ask(health.beside(Config().lock_file), host.boot_id)
     is_root = bool(checks["root"].ok)
     statuses, refused = _attached_once() if is_root else ((), None)
     checks["32-bit"] = _compat.check(said, refused)

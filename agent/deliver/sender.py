@@ -31,6 +31,7 @@ from agent.errors import StateError
 from vedette.v1 import ingest_pb2
 
 IDLE_S = 1.0  # how often an idle sender looks at the clock
+SOON_DAYS = 14  # two weeks: a person who renews by hand may be away for one
 LEAVE_S = 1.0  # a collector that listens answers the end of a stream within milliseconds
 JOIN_S = 5.0  # a cancelled stream ends within milliseconds; the thread is a daemon, so nothing depends on it
 
@@ -183,6 +184,15 @@ class Sender:
                 self._counters.add(f"deliver.acked_{lane.label}", count)
         self._refusal = None
         self._say(None)
+        if welcome.HasField("certificate_not_after_s"):
+            self._note_end(welcome.certificate_not_after_s)
+
+    def _note_end(self, not_after_s: int) -> None:
+        """Have health say when our certificate ends, as the collector reads it; and the log, when that is soon."""
+        self._counters.set("deliver.certificate_not_after_s", max(0, not_after_s))
+        left_days = (not_after_s - time.time_ns() / 1e9) / 86_400
+        if left_days < SOON_DAYS:
+            log.warning("collector %s: our certificate ends in %.1f days", self._target.address, left_days)
 
     def _acked(self, ack: ingest_pb2.Ack, conversation: _Conversation) -> None:
         if ack.lane not in {lane.value for lane in Lane}:

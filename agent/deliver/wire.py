@@ -45,6 +45,9 @@ MAX_MESSAGE_BYTES = (
     2 * 2**20
 )  # half of what a gRPC server takes by default; an event is bounded to some 64 KiB by its record
 
+PROTOCOL = 1
+"""Version of the conversation with the collector: docs/protocol.md."""
+
 _RANGES = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -122,6 +125,7 @@ class Encoder:
             "host": {name: getattr(host, name) for name in ingest_pb2.Host.DESCRIPTOR.fields_by_name},
             "agent_version": VERSION,
             "spool_id": spool_id,
+            "protocol": PROTOCOL,
             "probes": [probe.name for probe in probes if probe.attached],
         }
         return self._encode(ingest_pb2.AgentMessage, {"hello": fields})

@@ -1,0 +1,128 @@
+"""Who is let in, and for how long: real certificates of a private authority, over real mutual TLS."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from collector.authority import Authority as PrivateAuthority
+from collector.certificates import Role
+from collector.certificates import Wish
+from tests.certificates import Files
+from tests.system.collecting import WAIT_S
+from tests.system.collecting import Stream
+from tests.system.collecting import channel
+from tests.system.collecting import collector
+from tests.system.collecting import query
+from tests.unit.collector.made import finding
+from vedette.v1 import ingest_pb2
+from vedette.v1 import query_pb2
+
+FINDINGS = ingest_pb2.LANE_FINDINGS
+
+
+def tls(files: Files) -> str:
+    return f'[tls]\nca_file = "{files.ca_file}"\ncert_file = "{files.cert_file}"\nkey_file = "{files.key_file}"\n'
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def seen_by(files: Files, address: str) -> list[Any]:
+    with channel(address, files) as connection:
+        return [json.loads(row.json) for row in query(connection, "Events", query_pb2.EventQuery())]
+
+
+def revocable(authority: PrivateAuthority, folder: Path) -> tuple[Callable[[str], Files], str]:
+    """Return what issues files of an agent, and the settings of a collector that heeds what is revoked."""
+
+    def issue(role: Role, name: str) -> Files:
+        made = authority.issue(Wish(role, (name,), 1))
+        files = Files(authority.bundle, folder / f"{name}.pem", folder / f"{name}.key")
+        files.cert_file.write_bytes(made.certificate)
+        files.key_file.write_bytes(made.key)
+        return files
+
+    settings = tls(issue(Role.COLLECTOR, "127.0.0.1")) + f'crl_file = "{authority.crl}"\n'
+    return partial(issue, Role.AGENT), settings
+
+
+def test_a_revoked_certificate_ends_its_stream_and_opens_no_other(tmp_path: Path) -> None:
+    """Within seconds, with the reason at both ends; other agents do not notice, and the log names it."""
+    authority = PrivateAuthority(tmp_path / "pki")
+    authority.init("test")
+    issue, settings = revocable(authority, tmp_path)
+    with collector(tmp_path, settings) as made:
+        lost, kept = issue("i-lost"), issue("i-kept")
+        with Stream(made.address, lost) as stream, Stream(made.address, kept) as other:
+            welcome = stream.hello("i-lost")
+            assert abs(welcome.certificate_not_after_s - time.time() - 86_400) < 600
+            other.hello("i-kept")
+            authority.revoke("i-lost")
+            code, text = stream.error()
+            assert (grpc.StatusCode.PERMISSION_DENIED, True) == (code, "is revoked" in text)
+            other.findings(finding(1))
+            other.acknowledged(FINDINGS, 1)
+        with Stream(made.address, lost) as stream:
+            stream.send(hello=ingest_pb2.Hello(host={"id": "i-lost"}, spool_id="s"))
+            assert grpc.StatusCode.PERMISSION_DENIED == stream.error()[0]
+        with pytest.raises(grpc.RpcError, match="is revoked"):
+            seen_by(lost, made.address)
+        authority.crl.write_text("half")
+        wait_for(lambda: any("what it said before still holds" in line for line in made.lines))
+        with Stream(made.address, lost) as stream:
+            stream.send(hello=ingest_pb2.Hello(host={"id": "i-lost"}, spool_id="s"))
+            assert grpc.StatusCode.PERMISSION_DENIED == stream.error()[0]
+
+
+def test_certificates_are_read_anew_without_a_restart(tmp_path: Path) -> None:
+    """The next authority is trusted, and the next certificate shown, while a stream of before goes on."""
+    authority = PrivateAuthority(tmp_path / "pki")
+    authority.init("test")
+    issue, settings = revocable(authority, tmp_path)
+    with collector(tmp_path, settings) as made, Stream(made.address, issue("i-1")) as old:
+        old.hello("i-1")
+        authority.rotate()
+        with Stream(made.address, issue("i-2")) as stream:
+            stream.hello("i-2")
+        authority.retire()
+        revocable(authority, tmp_path)
+        with Stream(made.address, issue("i-3")) as stream:
+            stream.hello("i-3")
+        old.findings(finding(1))
+        old.acknowledged(FINDINGS, 1)
+
+
+def test_an_agents_certificate_cannot_pose_as_a_collector(tmp_path: Path) -> None:
+    """Whoever took over a host cannot take in what others report."""
+    authority = PrivateAuthority(tmp_path / "pki")
+    authority.init("test")
+    issue, _ = revocable(authority, tmp_path)
+    with ExitStack() as stack:
+        made = stack.enter_context(collector(tmp_path, tls(issue("localhost"))))
+        address = made.address.replace("127.0.0.1", "localhost")
+        stream = stack.enter_context(Stream(address, issue("i-1")))
+        stream.send(hello=ingest_pb2.Hello(host={"id": "i-1"}, spool_id="s"))
+        assert grpc.StatusCode.UNAVAILABLE == stream.error()[0]
+
+
+def test_a_protocol_of_the_future_is_refused(tmp_path: Path) -> None:
+    """With what each end speaks, and what to do."""
+    with collector(tmp_path) as made, Stream(made.address) as stream:
+        stream.send(hello=ingest_pb2.Hello(host={"id": "i-1"}, spool_id="s", protocol=2))
+        code, text = stream.error()
+
+    assert grpc.StatusCode.FAILED_PRECONDITION == code
+    assert text == "the agent speaks version 2 of the protocol, this collector 1: update the collector"
