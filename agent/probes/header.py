@@ -65,9 +65,21 @@ FILE = Layout(
 # name is relative to, was shared with another task; the descriptor no longer named
 # what the call made; memory could not be read; the process is the likeliest, not the
 # certain, owner of the socket.
-FLAG_NAMES = ("truncated", "user_memory", "fd_shared", "fd_raced", "read_error", "owner_unsure", "outcome_unknown")
+# The last is set without a kernel's help: seen when somebody looked, not when it happened (agent/sensor/userspace).
+FLAG_NAMES = (
+    "truncated",
+    "user_memory",
+    "fd_shared",
+    "fd_raced",
+    "read_error",
+    "owner_unsure",
+    "outcome_unknown",
+    "sampled",
+)
 FLAG_TRUNCATED = 1 << FLAG_NAMES.index("truncated")
 FLAG_OWNER_UNSURE = 1 << FLAG_NAMES.index("owner_unsure")
+FLAG_READ_ERROR = 1 << FLAG_NAMES.index("read_error")
+FLAG_SAMPLED = 1 << FLAG_NAMES.index("sampled")
 FLAG_EXISTING = 1 << 23
 """Also in the same word: nothing that happened, but what was there already when the sensor began."""
 # The highest byte of the same word (VIA_* in ebpf/prelude.c); 0 is a system call of this architecture.

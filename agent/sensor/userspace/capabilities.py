@@ -1,0 +1,61 @@
+"""What the source without eBPF gives, kind by kind, and what it cannot see of each.
+
+A kind that is not named here it does not give at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from agent.model import ProbeStatus
+
+PTRACE, POLLING = "ptrace", "polling"
+SYS_PTRACE, NET_RAW = 19, 13  # include/uapi/linux/capability.h
+_YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
+_NOBODY = "3"  # Yama: nobody may trace, whatever it can
+
+NOT_GIVEN = "cannot be seen without eBPF: docs/userspace.md"
+POLLED = "what starts and ends between two looks; needs SYS_PTRACE"
+
+
+class Given(NamedTuple):
+    """How a kind is seen."""
+
+    lane: str
+    needs: int | None
+    """The capability without which it is not seen, or only sampled."""
+    unseen: str
+    """What is not seen of it; empty when it is as good as with eBPF."""
+
+
+KINDS: dict[str, Given] = {
+    "process_exec": Given(PTRACE, SYS_PTRACE, ""),
+    "process_exit": Given(PTRACE, SYS_PTRACE, ""),
+    "process_fork": Given(PTRACE, SYS_PTRACE, ""),
+}
+
+
+def can_trace() -> bool:
+    """Tell whether we may trace processes that are not ours."""
+    return holds(SYS_PTRACE) and not (_YAMA.exists() and _YAMA.read_text(encoding="ascii").strip() == _NOBODY)
+
+
+def holds(capability: int) -> bool:
+    """Tell whether we have a capability in effect."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    return int(status.partition("\nCapEff:")[2].split(maxsplit=1)[0], 16) >> capability & 1 == 1
+
+
+def status(kind: str, *, tracing: bool, raw_packets: bool) -> ProbeStatus:
+    """Return what becomes of a kind here."""
+    given = KINDS.get(kind)
+    if given is None:
+        return ProbeStatus(name=kind, attached=False, reason=NOT_GIVEN)
+    if given.needs == NET_RAW and not raw_packets:
+        return ProbeStatus(name=kind, attached=False, reason="needs NET_RAW, which was dropped")
+    if given.needs == SYS_PTRACE and not tracing:
+        return ProbeStatus(name=kind, attached=True, lane=POLLING, reason=f"not seen: {POLLED}")
+    return ProbeStatus(
+        name=kind, attached=True, lane=given.lane, reason=f"not seen: {given.unseen}" if given.unseen else None
+    )

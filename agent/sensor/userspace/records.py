@@ -1,0 +1,242 @@
+"""Messages of the children become records of the probes, as the decoder knows them.  In the agent.
+
+A message of a child is what /proc said, raw: text that any process may have had a
+part in.  What does not make sense gives no record, and is counted.
+
+Blind to: the uid of a process after its exec, until its next: setuid(2) is not seen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import OrderedDict
+from typing import Any
+
+from agent.model import NS_PER_TICK
+from agent.probes import header
+from agent.probes import process_exec
+from agent.probes import process_exit
+from agent.probes import process_fork
+from agent.probes.layout import Layout
+from agent.sensor.existing.cgroups import Cgroups
+
+ACTORS = 16_384  # processes that are remembered: as many as are traced
+_STAT_PARENT, _STAT_STARTED = 1, 19  # fields 4 and 22 of /proc/PID/stat, counted from behind the name
+_DELETED = b" (deleted)"
+_MEMFD = b"/memfd:"
+_NO_NAMES = b"\0"  # a path of which nothing is known
+_PATH_BYTES, _NAME_BYTES = 4_096, 512
+_INTERPRETER_WORDS = 3  # the interpreter, its one argument, the script (fs/binfmt_script.c)
+
+
+class Records:
+    """Makes records, and remembers who the processes are that they are about."""
+
+    def __init__(self, cgroups: Cgroups) -> None:
+        """`cgroups` knows the numbers of the cgroups that can be seen."""
+        self._cgroups = cgroups
+        self._actors: OrderedDict[int, dict[str, int]] = OrderedDict()
+        self._made = {"exec": self._exec, "fork": self._fork, "exit": self._exit, "seen": self._seen}
+
+    def of(self, message: dict[str, Any]) -> bytes | None:
+        """Return the record of a message, None for one that only says who somebody is.
+
+        Raises ValueError, LookupError or TypeError when it makes no sense.
+        """
+        return self._made[message["kind"]](message)
+
+    def actor(self, tgid: int) -> dict[str, int]:
+        """Return what a header says of a process; nothing when it was never heard of."""
+        return self._actors.get(tgid, {})
+
+    def _exec(self, message: dict[str, Any]) -> bytes:
+        facts = self._learn(message)
+        texts, ends = _texts(message)
+        parent = self.actor(_parent(message["stat"]))
+        flags = (header.FLAG_SAMPLED if message.get("sampled") else 0) | (
+            0 if message.get("exe") else header.FLAG_READ_ERROR
+        )
+        record = process_exec.RECORD.pack(
+            header=bytes(header.HEADER.size),
+            file=_file(message),
+            stdio=_stdio(message),
+            parent_tgid=parent.get("tgid", 0),
+            parent_started_ns=parent.get("started_ns", 0),
+            args_bytes=message["args_bytes"],
+            interpreted=int(_is_script(message)),
+            comm=_name(message["stat"]),
+            cwd_mnt_ns=facts["mnt_ns"],
+            **ends,
+        )
+        body = record[header.HEADER.size : process_exec.RECORD.fixed_size] + texts
+        return self._head("process_exec", message, len(body), flags) + body
+
+    def _fork(self, message: dict[str, Any]) -> bytes:
+        parent, child = self.actor(message["tgid"]), message["child"]
+        facts = parent | _identity(message, child)
+        self._remember(child, facts)
+        return self._whole(
+            "process_fork",
+            process_fork.RECORD,
+            message,
+            child_tgid=child,
+            child_started_ns=facts["started_ns"],
+            child_ns_tgid=facts["ns_tgid"],
+            parent_tgid=parent.get("tgid", 0),
+            parent_started_ns=parent.get("started_ns", 0),
+        )
+
+    def _exit(self, message: dict[str, Any]) -> bytes | None:
+        if not self.actor(message["tgid"]):
+            return None
+        record = self._whole("process_exit", process_exit.RECORD, message, exit_code=message["status"] or 0)
+        self._actors.move_to_end(message["tgid"], last=False)
+        return record
+
+    def _seen(self, message: dict[str, Any]) -> None:
+        self._learn(message)
+
+    def _whole(self, kind: str, layout: Layout, message: dict[str, Any], **fields: int) -> bytes:
+        """Return a record of a fixed size."""
+        body = layout.pack(header=b"", **fields)[header.HEADER.size :]
+        return self._head(kind, message, len(body)) + body
+
+    def _head(self, kind: str, message: dict[str, Any], size: int, flags: int = 0) -> bytes:
+        facts = self.actor(message["tgid"])
+        return header.HEADER.pack(
+            **facts | {"tid": message.get("tid") or facts.get("tgid", 0)},
+            time_ns=message["time_ns"],
+            kind=header.kind_number(kind),
+            len=header.HEADER.size + size,
+            flags=flags,
+        )
+
+    def _learn(self, message: dict[str, Any]) -> dict[str, int]:
+        facts = _identity(message, message["tgid"])
+        facts |= {"mnt_ns": message["mnt_ns"], "pid_ns": message["pid_ns"]}
+        facts["cgroup_id"] = self._cgroups.id_of(message["cgroup"])
+        self._remember(message["tgid"], facts)
+        return facts
+
+    def _remember(self, tgid: int, facts: dict[str, int]) -> None:
+        self._actors[tgid] = facts
+        self._actors.move_to_end(tgid)
+        if len(self._actors) > ACTORS:
+            self._actors.popitem(last=False)
+
+
+def _identity(message: dict[str, Any], tgid: int) -> dict[str, int]:
+    """Return the start, the numbers and the users that stat and status say."""
+    status = dict(line.partition(b":")[::2] for line in message["status"].splitlines())
+    uid, euid = map(int, status[b"Uid"].split()[:2])
+    gid, egid = map(int, status[b"Gid"].split()[:2])
+    return {
+        "tgid": tgid,
+        "started_ns": int(_fields(message["stat"])[_STAT_STARTED]) * NS_PER_TICK,
+        "ns_tgid": int(status[b"NSpid"].split()[-1]),
+        "uid": uid,
+        "euid": euid,
+        "gid": gid,
+        "egid": egid,
+    }
+
+
+def _fields(stat: bytes) -> list[bytes]:
+    return stat.rpartition(b")")[2].split()
+
+
+def _parent(stat: bytes) -> int:
+    return int(_fields(stat)[_STAT_PARENT])
+
+
+def _name(stat: bytes) -> bytes:
+    return stat.partition(b"(")[2].rpartition(b")")[0][:15]
+
+
+def _texts(message: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
+    """Return the variable part of an exec, and where its sections end."""
+    sections = {
+        "path_end": names_of(message.get("exe", b"")),
+        "cwd_end": names_of(message["cwd"]),
+        "cgroup_end": names_of(_cgroup_path(message["cgroup"])),
+        "filename_end": message["filename"][: _NAME_BYTES - 1] + b"\0",
+        "args_end": message["args"],
+    }
+    ends, texts = {}, b""
+    for name, text in sections.items():
+        texts += text
+        ends[name] = process_exec.RECORD.offset("data") + len(texts)
+    return texts + message["environment"], ends
+
+
+def names_of(path: bytes) -> bytes:
+    """Return a path as records have it: its names from the leaf up, each ended by a NUL; b"" when it is none."""
+    if not path:
+        return _NO_NAMES
+    if path.startswith(_MEMFD):
+        return path[1:].removesuffix(_DELETED) + b"\0"
+    names = [name for name in path[:_PATH_BYTES].removesuffix(_DELETED).split(b"/") if name]
+    return b"".join(name + b"\0" for name in reversed(names))
+
+
+def _cgroup_path(text: bytes) -> bytes:
+    """Return the path in the hierarchy that says most: the unified one, else that of the pids controller."""
+    paths = dict(line.split(b":", 2)[1:] for line in text.splitlines() if line.count(b":") > 1)
+    unified = paths.get(b"", b"/")
+    pids = next((path for names, path in paths.items() if b"pids" in names.split(b",")), b"/")
+    return pids if unified == b"/" else unified
+
+
+def _file(message: dict[str, Any]) -> bytes:
+    device, inode, size, changed, mode, links = message.get("file", (0, 0, 0, 0, 0, 1))
+    exe = message.get("exe", b"")
+    return header.FILE.pack(
+        inode=inode,
+        size_bytes=size,
+        changed_at_ns=changed,
+        device=os.major(device) << 20 | os.minor(device),
+        mode_raw=mode,
+        memfd=int(exe.startswith(_MEMFD)),
+        unlinked=int(links == 0 and not exe.startswith(_MEMFD)),
+    )
+
+
+def _is_script(message: dict[str, Any]) -> bool:
+    """Tell whether the kernel put an interpreter before what was asked for."""
+    words = message["args"].split(b"\0")[:_INTERPRETER_WORDS]
+    name = message["filename"]
+    return name in words[1:] and words[0] != name and not message.get("exe", b"").endswith(name)
+
+
+def _stdio(message: dict[str, Any]) -> bytes:
+    shown = {int(line.split()[9]): line for line in message["sockets"]}
+    made = [bytes(process_exec.STDIO.size)] * 3
+    for fd, mode, inode, rdev in message["stdio"]:
+        made[fd] = process_exec.STDIO.pack(
+            inode=inode,
+            mode_raw=mode,
+            rdev=os.major(rdev) << 20 | os.minor(rdev),
+            socket=_socket(shown[inode]) if inode in shown else b"",
+        )
+    return b"".join(made)
+
+
+def _socket(line: bytes) -> bytes:
+    """Return a socket from its line in /proc/net/tcp or tcp6: addresses are words in the order of this machine."""
+    local, remote = (end.partition(b":")[::2] for end in line.split()[1:3])
+    family = header.AF_INET if len(local[0]) == 8 else header.AF_INET6  # noqa: PLR2004  # 32 bits in hexadecimal
+    return header.SOCKET.pack(
+        family=family,
+        protocol=6,
+        local_address=_address(local[0]),
+        local_port=int(local[1], 16),
+        remote_address=_address(remote[0]),
+        remote_port=int(remote[1], 16),
+    )
+
+
+def _address(words: bytes) -> bytes:
+    raw = bytes.fromhex(words.decode("ascii"))
+    parts = (int.from_bytes(raw[at : at + 4], "big").to_bytes(4, sys.byteorder) for at in range(0, len(raw), 4))
+    return b"".join(parts)
