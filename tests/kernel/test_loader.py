@@ -226,6 +226,40 @@ def test_check_notices_unrepaired_padding(tmp_path: Path) -> None:
     assert "mm_struct.arg_start" in wrong
 
 
+CALLS = """
+import json, struct, sys
+sys.path.insert(0, sys.argv[1])
+from agent.sensor.ebpf import btf, casts, compiling
+types = btf.KernelTypes()
+usable = casts.is_usable(types)
+if sys.argv[2] == "refused":
+    casts.is_usable = lambda types: False
+part = compiling.compile_part(json.load(sys.stdin), ["process_exit"])
+code = part.module.dump_func(b"process_exit_raw")
+calls = [each[1:] for each in struct.iter_unpack("<BBhi", code) if each[0] == 0x85]
+believed = calls.count((0x20, 0, types.function_id(casts.FUNCTION)))
+print(int(usable), believed, calls.count((0, 0, 113)), calls.count((0, 0, casts.HELPER)))
+"""
+
+
+def calls_in(way: str) -> tuple[int, ...]:
+    """Return whether casts can be used; how many there are, reads by call, and calls to no helper at all."""
+    request = json.dumps(wanted("process_exit"))
+    command = [PYTHON, "-I", "-c", CALLS, str(ROOT), way]
+    ran = subprocess.run(command, check=True, capture_output=True, input=request, text=True, timeout=60)
+    return tuple(map(int, ran.stdout.split()))
+
+
+def test_reads_are_loads_where_the_kernel_believes_a_pointer() -> None:
+    """Where it has bpf_rdonly_cast hardly anything is read by call; where it has not, everything is."""
+    usable, believed, by_call, nowhere = calls_in("asked")
+    _, refused, all_by_call, never = calls_in("refused")
+
+    assert (refused, never, nowhere) == (0, 0, 0)
+    assert by_call < all_by_call / 2 if usable else believed == 0
+    assert bool(believed) == bool(usable)
+
+
 def _program_ids(fd: int) -> list[int]:
     """Return the id of the program that `fd` holds, [] when it holds something else."""
     lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()

@@ -27,7 +27,7 @@ VMLINUX_BTF = "/sys/kernel/btf/vmlinux"
 LIBBPF = "libbpf.so.1"  # 1.x: the four-argument btf_dump__new used below
 
 # include/uapi/linux/btf.h
-_KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_ENUM64 = 4, 6, 8, 19
+_KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_FUNCTION, _KIND_ENUM64 = 4, 6, 8, 12, 19
 _ENUM_STRIDES = {_KIND_ENUM: 8, _KIND_ENUM64: 12}  # bytes of struct btf_enum, struct btf_enum64
 _SCALAR_KINDS = frozenset({1, 2, _KIND_ENUM})  # int, pointer, enum
 _MODIFIER_KINDS = frozenset({8, 9, 10, 11, 18})  # typedef, volatile, const, restrict, type_tag
@@ -108,6 +108,14 @@ class KernelTypes:
     def has_struct(self, name: str) -> bool:
         """Return whether the kernel knows `struct name`."""
         return self._find(name, _KIND_STRUCT) > 0
+
+    def struct_id(self, name: str) -> int:
+        """Return the number of `struct name`, 0 or less when the kernel does not know it."""
+        return self._find(name, _KIND_STRUCT)
+
+    def function_id(self, name: str) -> int:
+        """Return the number of a function, 0 or less when the kernel does not know it."""
+        return self._find(name, _KIND_FUNCTION)
 
     def has_field(self, struct: str, field: str) -> bool:
         """Return whether `struct` has `field`, also inside an anonymous member."""

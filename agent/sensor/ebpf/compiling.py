@@ -13,6 +13,7 @@ from typing import Any
 from typing import NamedTuple
 
 from agent.sensor.ebpf import attach
+from agent.sensor.ebpf import casts
 from agent.sensor.ebpf import kernel_tree
 from agent.sensor.ebpf import selfcheck
 from agent.sensor.ebpf.btf import BtfError
@@ -43,12 +44,26 @@ def compile_part(request: dict[str, Any], names: list[str]) -> Part:
     try:
         with tempfile.TemporaryDirectory(prefix="vedette-") as tree:
             module, refused = _compile_what_can_be(types, request, probes, tree)
+        _name_function(module, types)
         wrong = selfcheck.wrong_offsets(module, types, _joined(request, probes))
     finally:
         types.close()
     if wrong:
         raise BtfError(f"bcc reads the wrong place for {', '.join(wrong[:5])}: no record could be trusted")
     return Part(module, probes, refused)
+
+
+def _name_function(module: Any, types: KernelTypes) -> None:  # bcc has no types
+    """Put the kernel's function where the compiled programs call a helper that does not exist."""
+    from bcc.libbcc import lib  # noqa: PLC0415  # as bcc itself, below
+
+    function = types.function_id(casts.FUNCTION)
+    for index in range(lib.bpf_num_functions(module.module)):
+        name = lib.bpf_function_name(module.module, index)
+        code = (ctypes.c_char * lib.bpf_function_size(module.module, name)).from_address(
+            lib.bpf_function_start(module.module, name)
+        )
+        code.raw = casts.renamed(code.raw, function)
 
 
 def maps(part: Part) -> dict[str, int]:

@@ -12,6 +12,7 @@ import os
 import re
 from pathlib import Path
 
+from agent.sensor.ebpf import casts
 from agent.sensor.ebpf.btf import KernelTypes
 
 # What bcc 0.26 opens below BCC_KERNEL_SOURCE before it reads our text.
@@ -63,12 +64,14 @@ def structs_named(text: str, types: KernelTypes) -> list[str]:
 
 def write(tree: str, types: KernelTypes, text: str) -> list[str]:
     """Write the tree for `text` and return the compiler flags that go with it."""
-    header = types.header(structs_named(text, types), _TYPEDEFS)
+    named = structs_named(text, types)
+    header = types.header(named, _TYPEDEFS) + casts.functions(types, named)
     _put(tree, "include/vmlinux.h", f"#ifndef VMLINUX_H\n#define VMLINUX_H\n{header}{_PREAMBLE}#endif\n")
     for name in _HEADERS:
         _put(tree, name, "#include <vmlinux.h>\n")
     page = os.sysconf("SC_PAGE_SIZE")
     flags = [f"-I{tree}/include", "-DCONFIG_BPF_SYSCALL", f"-DPAGE_SIZE={page}", "-Wno-everything"]
+    flags += [f"-DCAST_HELPER={casts.HELPER}"]
     return flags + _answers(types, text) + _overlay(types)
 
 
