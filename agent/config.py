@@ -60,6 +60,14 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`[sensor]`: what is watched, and how the probes are loaded."""
 
+    source: Annotated[
+        Literal["auto", "ebpf", "userspace"],
+        Meta(
+            description="By what the host is watched: eBPF, or without, as [userspace.md](userspace.md) says; `auto` "
+            "goes without where eBPF is refused."
+        ),
+    ] = "auto"
+
     probes: Annotated[
         tuple[str, ...] | Literal["all"],
         Meta(description='`"all"`, or a list of probe names, as `vedette doctor` shows them.'),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from agent import findings
 from agent import intel
 from agent.classify import Classifier
+from agent.commands import _sources
 from agent.counters import Counters
 from agent.findings import AnyFinding
 from agent.findings import known_excuses
@@ -35,6 +36,8 @@ what a finding is about.
 
 `sensitivity` in the agent's configuration is `low`, `balanced` (the default) or `high`. Known good company is data:
 `agent/findings/known/*.toml`, bound to what executables are, never to what they call themselves.
+
+*Without eBPF* says what the source in user space gives of a finding where it may trace and see packets (userspace.md).
 """
 
 
@@ -59,14 +62,15 @@ def prose(docstring: str) -> Prose:
 def page(types: Sequence[AnyFinding]) -> str:
     """Return the whole page."""
     rows = "\n".join(map(_row, types))
-    table = f"| finding | severity | technique | events |\n|---|---|---|---|\n{rows}\n"
+    table = f"| finding | severity | technique | events | without eBPF |\n|---|---|---|---|---|\n{rows}\n"
     return "\n".join([HEAD, table, *("\n".join(section(each)) for each in types)])
 
 
 def _row(finding: AnyFinding) -> str:
     """Return the line of the table that leads to a finding's section."""
     link = f"[{finding.name}](#{anchor(finding.name)})"
-    return f"| {link} | {severity(finding)} | {finding.attack} | {', '.join(finding.kinds)} |"
+    given = _sources.without_ebpf(finding).given
+    return f"| {link} | {severity(finding)} | {finding.attack} | {', '.join(finding.kinds)} | {given} |"
 
 
 def severity(finding: AnyFinding) -> str:
@@ -90,6 +94,7 @@ def section(finding: AnyFinding) -> Iterator[str]:
     yield f"- **Fires**: {_company(finding)}"
     yield f"- **Technique**: MITRE ATT&CK {finding.attack}"
     yield f"- **Events**: {_code(finding.kinds)}{_also(finding)}"
+    yield f"- **Without eBPF**: {_without_ebpf(finding)}"
     yield f"- **Noise**: {said.noise}"
     yield f"- **Blind to**: {said.blind}"
     yield f"- **To quiet it**: {quiet(finding)}"
@@ -112,6 +117,12 @@ def _also(finding: AnyFinding) -> str:
     """Return which further probes it needs, and which only help."""
     needs = f"; cannot fire without {_code(finding.needs)}" if finding.needs else ""
     return needs + (f"; more evidence with {_code(finding.uses)}" if finding.uses else "")
+
+
+def _without_ebpf(finding: AnyFinding) -> str:
+    """Return what the source in user space gives of it, and what that lacks."""
+    given, why = _sources.without_ebpf(finding)
+    return f"{given}: {'; '.join(why)}." if why else f"{given}."
 
 
 def _code(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+import msgspec
 
 from agent import config as configuration
 from agent import findings
@@ -18,6 +19,7 @@ from agent.classify import Classifier
 from agent.commands import _judging as judging
 from agent.commands import _names
 from agent.commands import _process
+from agent.commands import _sources
 from agent.commands._reports import Reports
 from agent.commands._standing import heeding
 from agent.commands._standing import standing
@@ -43,9 +45,9 @@ from agent.pipeline import Stages
 from agent.probes import canary
 from agent.probes.declaration import Probe
 from agent.sensor.ebpf import requirements
-from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
+from agent.sensor.userspace import capabilities
 from agent.terminal import log_to_stderr
 
 FAREWELL_S = 3.0  # to bring a connected collector what is spooled; what does not go stays in the spool
@@ -55,8 +57,9 @@ _log = logging.getLogger("vedette.agent")
 
 @click.command("agent")
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="TOML; an empty file works.")
+@click.option("--sensor", type=click.Choice(_sources.CHOICES), help=f"{_sources.MEANING} Goes before the file.")
 @click.option("--supervisor", type=int, hidden=True, help="Pid of the process to end with, which holds the host lock.")
-def command(path: Path, supervisor: int | None) -> None:
+def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
     """Watch this host and report to a collector, until SIGTERM.
 
     One agent per host: a second one says who watches, waits and then goes on.
@@ -76,7 +79,7 @@ def command(path: Path, supervisor: int | None) -> None:
     if supervisor is not None:
         _process.die_with(supervisor)
     try:
-        settings = configuration.load(path)
+        settings = _with_sensor(configuration.load(path), sensor)
         wanted = wanted_probes(settings)
         disabled = disabled_kinds(settings)
         judging.levels(settings.findings)
@@ -91,6 +94,13 @@ def command(path: Path, supervisor: int | None) -> None:
     stop = _process.stop_on_signals()
     if supervisor is not None or _alone(settings.lock_file, stop):
         _Agent(settings, target).watch(wanted, disabled, stop)
+
+
+def _with_sensor(settings: Config, sensor: str | None) -> Config:
+    """Return the settings with the source that was asked for on the command line."""
+    if sensor is None:
+        return settings
+    return msgspec.structs.replace(settings, sensor=msgspec.structs.replace(settings.sensor, source=sensor))
 
 
 def wanted_probes(settings: Config) -> tuple[Probe, ...]:
@@ -136,9 +146,10 @@ class _Agent:
         with ExitStack() as closing:
             spool = self._spool()
             closing.callback(spool.close)
-            source: Source = EbpfSource(replace(self._options(wanted), disabled=disabled))
+            options = replace(self._options(wanted), disabled=disabled)
+            source, opened = _sources.opened(settings.sensor.source, options)
             closing.callback(source.close)
-            statuses = standing(source.open())
+            statuses = standing(opened)
             _tell(statuses)
             packages = Packages(findings.known_paths(), counters=counters)
             closing.callback(packages.close)
@@ -229,7 +240,7 @@ def _tell(statuses: tuple[ProbeStatus, ...]) -> None:
     """Log what is attached, what is not, and what goes blind.  Raises HostUnsupported when nothing is attached."""
     attached = [status.name for status in statuses if status.attached]
     for status in statuses:
-        if not status.attached:
+        if not status.attached and status.reason != capabilities.NOT_GIVEN:
             blind = ", ".join(status.blind_findings) or "none"
             _log.warning("probe %s is unavailable: %s; findings that go blind: %s", status.name, status.reason, blind)
     if not attached:

@@ -14,6 +14,7 @@ from agent.commands import _checks
 from agent.commands import _compat
 from agent.commands import _lanes
 from agent.commands import _running
+from agent.commands import _sources
 from agent.commands._checks import Check
 from agent.commands._lanes import ProbeReport
 from agent.config import Config
@@ -54,11 +55,25 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     is_root = bool(checks["root"].ok)
     statuses, refused = _attached_once() if is_root else ((), None)
     checks["32-bit"] = _compat.check(said, refused)
+    checks["source"] = _source(statuses)
+    if checks["source"].ok is False:
+        statuses = _sources.would_be(probes.load())
     report = examined(checks, statuses, said)
     click.echo(json_line(document(report)) if as_json else text(report))
     if not is_root:
         return CANNOT_TELL
     return 0 if report.healthy else SOMETHING_MISSING
+
+
+def _source(statuses: tuple[ProbeStatus, ...]) -> Check:
+    """Return by what this host would be watched; unknown where nothing was tried."""
+    if not statuses:
+        return Check(ok=None, detail="eBPF, where that is not refused")
+    if any(status.attached for status in statuses):
+        return Check(ok=True, detail="eBPF")
+    reason = next((status.reason for status in statuses if status.reason), "")
+    advice = "below is what is seen without eBPF: docs/userspace.md"
+    return Check(ok=False, detail=f"user space, since eBPF is refused: {reason}", advice=advice)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

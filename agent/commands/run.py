@@ -13,6 +13,7 @@ import click
 
 from agent import probes
 from agent.commands import _process
+from agent.commands import _sources
 from agent.commands._children import REFUSED
 from agent.commands._children import Child
 from agent.commands._live import LiveView
@@ -49,8 +50,9 @@ Table = dict[str, str | int | list[int]]
     show_default=True,
     help="Where everything is kept.",
 )
+@click.option("--sensor", type=click.Choice(_sources.CHOICES), default="auto", show_default=True, help=_sources.MEANING)
 @click.option("--json", "as_json", is_flag=True, help="One finding in GuardDuty's shape per line on standard output.")
-def command(duration: int | None, state_dir: Path, as_json: bool) -> int:  # noqa: FBT001  click's way
+def command(duration: int | None, state_dir: Path, sensor: str, as_json: bool) -> int:  # noqa: FBT001  click's way
     """Watch this host: a collector and an agent together, live.
 
     On a terminal the screen shows where things stand and the findings, newest
@@ -62,7 +64,9 @@ def command(duration: int | None, state_dir: Path, as_json: bool) -> int:  # noq
       sudo vedette run
       sudo vedette run --json --duration 60 | jq .type
     """
-    requirements.require_all()
+    if sensor == "ebpf":
+        requirements.require_all()
+    requirements.require_root()
     state_dir = _made(state_dir)
     stop = _process.stop_on_signals()
     lock = HostLock(Config().lock_file)
@@ -74,7 +78,7 @@ def command(duration: int | None, state_dir: Path, as_json: bool) -> int:  # noq
         if sys.stdout.isatty() and not as_json:
             view = LiveView(this_host(), len(probes.load()))
         closing.callback(view.close)
-        return _Run(state_dir, view, lock).until(stop, duration)
+        return _Run(state_dir, view, lock, sensor).until(stop, duration)
 
 
 def _made(state_dir: Path) -> Path:
@@ -93,8 +97,9 @@ def _made(state_dir: Path) -> Path:
 class _Run:
     """A collector, an agent, and what they tell."""
 
-    def __init__(self, state_dir: Path, view: View, lock: HostLock) -> None:
+    def __init__(self, state_dir: Path, view: View, lock: HostLock, sensor: str) -> None:
         self._state_dir = state_dir
+        self._sensor = sensor
         self._view = view
         self._collector = Child("collector", said=view.said)
         self._agent = Child("agent", said=view.said, pass_fds=(lock.fileno(),))
@@ -168,7 +173,7 @@ class _Run:
         """Start the agent, and have it leave us and the collector out of what it reports."""
         own_tgids = [os.getpid(), *(pid for pid in (self._collector.pid,) if pid is not None)]
         settings: Table = {"state_dir": str(self._state_dir), "health_interval_s": HEALTH_INTERVAL_S}
-        path = self._written("agent.toml", settings, {"own_tgids": own_tgids})
+        path = self._written("agent.toml", settings, {"own_tgids": own_tgids, "source": self._sensor})
         self._agent.start(["--config", str(path)])
 
     def _written(self, name: str, settings: Table, sensor: Table | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""A task as Fargate has it, as far as processes go: a pid namespace of its own, and a watcher in it without eBPF.
+"""A task as Fargate has it, by its namespaces: one of pids and one of the network, and in it a watcher without eBPF.
 
 with task() as made:
     made.watch(tmp_path / "events")
@@ -20,7 +20,7 @@ from typing import Any
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 20.0  # two cores, shared
+WAIT_S = 8.0  # two cores, shared
 
 # Runs what it is told, one line of JSON a program, and says what became of it; also adopts orphans, as init does.
 _INIT = """
@@ -122,12 +122,14 @@ def _same_namespace(entry: Path, unshared: int) -> bool:
 @contextmanager
 def task() -> Iterator[Task]:
     """Make a task; all of it ends with the block."""
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    unshare = ["unshare", "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]
     init = subprocess.Popen(
         [*unshare, sys.executable, "-c", _INIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     try:
-        yield Task(init)
+        made = Task(init)
+        made.run(["ip", "link", "set", "lo", "up"])
+        yield made
     finally:
         init.kill()
         init.communicate()

@@ -33,6 +33,7 @@ key_file = "/etc/vedette/agent.key"
 probes = ["process_exec", "dns_query"]
 python = "/usr/bin/python3"
 compat = "always"
+source = "userspace"
 own_tgids = [12, 13]
 disabled_kinds = ["mount"]
 sensitive_files = ["app/secrets.yml", "*/key.pem", "vault/*"]

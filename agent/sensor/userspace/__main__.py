@@ -1,4 +1,4 @@
-"""The watchdog: starts the tracer, and ends it before it can hold anybody up.
+"""The watchdog: starts the tracer and the observer, and ends either before it can hold anybody up.
 
     python -I -m agent.sensor.userspace FD MODE OWN…
 
@@ -11,14 +11,17 @@ is noticed, and another is started.  Each of the two ends with its parent.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import signal
 import struct
 import sys
 import time
+from collections.abc import Callable
 
 from agent.sensor.userspace import ptrace
+from agent.sensor.userspace.observer import Observer
 from agent.sensor.userspace.outlet import Outlet
 from agent.sensor.userspace.tracer import Tracer
 
@@ -29,33 +32,85 @@ CALM_S = 60.0  # a tracer that lived so long failed for another reason than the 
 _WATCHED = {signal.SIGCHLD}
 
 
+class Worker:
+    """One of our children: what it is called, when it is due, and what the watchdog knows of it."""
+
+    def __init__(self, name: str, work: Callable[[mmap.mmap], None]) -> None:
+        """`work` runs in the child, and never returns but by an error."""
+        self.name = name
+        self.work = work
+        self.pid = 0
+        self.busy = mmap.mmap(-1, 8)
+        self.due_s = self.started_s = 0.0
+        self.pause_s = PAUSE_S
+
+    def start(self) -> None:
+        """Fork the child."""
+        struct.pack_into("=q", self.busy, 0, 0)
+        self.started_s = time.monotonic()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be(self)
+
+    def harm(self) -> str:
+        """Return what is wrong with it, "" when nothing is; one that lives and does nothing is killed.
+
+        Raises BrokenPipeError when it ended because the agent did.
+        """
+        ended, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+        if ended and not os.WIFSTOPPED(status):
+            if status == 0:
+                raise BrokenPipeError
+            return f"it ended with status {os.waitstatus_to_exitcode(status)}"
+        since_ns = struct.unpack_from("=q", self.busy, 0)[0]
+        if ended or (since_ns and time.monotonic_ns() - since_ns > STALLED_S * 1e9):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            return "it was stopped" if ended else "it hung"
+        return ""
+
+    def put_off(self) -> None:
+        """Say when it is started again: later each time, unless it had been calm."""
+        calm = time.monotonic() - self.started_s > CALM_S
+        self.pause_s = PAUSE_S if calm else min(self.pause_s * 2, PAUSE_MAX_S)
+        self.due_s = time.monotonic() + self.pause_s
+        self.pid = 0
+
+
 def main(fd: int, mode: str, own: set[int]) -> None:
-    """Watch one tracer after the other, until the agent ends."""
+    """Watch the children, until the agent ends."""
     ptrace.die_with_parent(signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the agent's to heed
     own |= {os.getpid(), os.getppid()}
-    busy = mmap.mmap(-1, 8)
-    pause_s = PAUSE_S
-    while True:
-        struct.pack_into("=q", busy, 0, 0)
-        started_s = time.monotonic()
-        child = os.fork()
-        if child == 0:
-            _trace(fd, busy, own, tracing=mode == "ptrace")
-        reason = _watched(child, busy)
-        if not reason:
-            return
-        pause_s = PAUSE_S if time.monotonic() - started_s > CALM_S else min(pause_s * 2, PAUSE_MAX_S)
-        Outlet(fd).tell({"kind": "restarted", "of": "tracer", "reason": reason, "pause_s": pause_s})
-        time.sleep(pause_s)
+    outlet = Outlet(fd)
+    workers = (
+        Worker("tracer", lambda busy: Tracer(outlet, own | {os.getpid()}, busy, tracing=mode == "ptrace").run()),
+        Worker("observer", lambda _busy: Observer(outlet, own | {os.getpid()}).run()),
+    )
+    with contextlib.suppress(BrokenPipeError):
+        while True:
+            for worker in workers:
+                _look_after(worker, outlet)
+            signal.sigtimedwait(_WATCHED, STALLED_S / 2)
 
 
-def _trace(fd: int, busy: mmap.mmap, own: set[int], *, tracing: bool) -> None:
-    """Be the tracer; never return."""
+def _look_after(worker: Worker, outlet: Outlet) -> None:
+    if worker.pid == 0:
+        if time.monotonic() >= worker.due_s:
+            worker.start()
+        return
+    reason = worker.harm()
+    if reason:
+        worker.put_off()
+        outlet.tell({"kind": "restarted", "of": worker.name, "reason": reason, "pause_s": worker.pause_s})
+
+
+def _be(worker: Worker) -> None:
+    """Be the child; never return."""
     ptrace.die_with_parent(signal.SIGKILL)
     try:
-        Tracer(Outlet(fd), own | {os.getpid()}, busy, tracing=tracing).run()
+        worker.work(worker.busy)
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the agent is gone
     finally:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from agent.model import ProbeStatus
 
-PTRACE, POLLING = "ptrace", "polling"
+PTRACE, POLLING, PACKETS = "ptrace", "polling", "packets"
 SYS_PTRACE, NET_RAW = 19, 13  # include/uapi/linux/capability.h
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 _NOBODY = "3"  # Yama: nobody may trace, whatever it can
@@ -33,6 +33,13 @@ KINDS: dict[str, Given] = {
     "process_exec": Given(PTRACE, SYS_PTRACE, ""),
     "process_exit": Given(PTRACE, SYS_PTRACE, ""),
     "process_fork": Given(PTRACE, SYS_PTRACE, ""),
+    "net_connect": Given(
+        PACKETS, None, "UDP but DNS, TCP that never sends a packet, who held a socket for less than 1 ms"
+    ),
+    "net_accept": Given(PACKETS, None, "which of several processes took a connection, or whether one did"),
+    "net_listen": Given("sock_diag", None, "what listens for less than a second"),
+    "dns_query": Given(PACKETS, NET_RAW, "who held a socket for less than 1 ms"),
+    "dns_answer": Given(PACKETS, NET_RAW, "who asked, where that was not seen"),
 }
 
 

@@ -20,6 +20,7 @@ from agent.probes import process_exit
 from agent.probes import process_fork
 from agent.probes.layout import Layout
 from agent.sensor.existing.cgroups import Cgroups
+from agent.sensor.userspace import network_records
 
 ACTORS = 16_384  # processes that are remembered: as many as are traced
 _STAT_PARENT, _STAT_STARTED = 1, 19  # fields 4 and 22 of /proc/PID/stat, counted from behind the name
@@ -38,6 +39,7 @@ class Records:
         self._cgroups = cgroups
         self._actors: OrderedDict[int, dict[str, int]] = OrderedDict()
         self._made = {"exec": self._exec, "fork": self._fork, "exit": self._exit, "seen": self._seen}
+        self._made |= dict.fromkeys(network_records.KINDS, self._socket)
 
     def of(self, message: dict[str, Any]) -> bytes | None:
         """Return the record of a message, None for one that only says who somebody is.
@@ -96,6 +98,12 @@ class Records:
 
     def _seen(self, message: dict[str, Any]) -> None:
         self._learn(message)
+
+    def _socket(self, message: dict[str, Any]) -> bytes:
+        if "stat" in message:
+            self._learn(message)
+        kind, body, flags = network_records.body(message)
+        return self._head(kind, message, len(body), flags) + body
 
     def _whole(self, kind: str, layout: Layout, message: dict[str, Any], **fields: int) -> bytes:
         """Return a record of a fixed size."""

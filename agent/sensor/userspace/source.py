@@ -26,6 +26,7 @@ from agent.probes.declaration import Probe
 from agent.sensor.existing.cgroups import Cgroups
 from agent.sensor.source import Harm
 from agent.sensor.userspace import capabilities
+from agent.sensor.userspace import network_records
 from agent.sensor.userspace.outlet import MESSAGE_BYTES
 from agent.sensor.userspace.records import Records
 
@@ -159,13 +160,13 @@ class UserspaceSource:
 
     def _note_counts(self, message: dict[str, Any]) -> None:
         of, counts = message["of"], message["counts"]
-        self._told[f"sensor.{of}.submitted"] = counts["events"]
-        self._told[f"sensor.{of}.failed"] = counts["dropped"]
+        for name, number in counts.items():
+            self._told[f"sensor.{of}.{_COUNTED.get(name, name)}"] = number
 
     def _note_restart(self, message: dict[str, Any]) -> None:
         self._totals[f"sensor.{message['of']}.restarted"] += 1
         _log.warning(
-            "the %s was started anew: %s; nobody was traced for %.1f s",
+            "the %s is started anew: %s; it sees nothing for %.1f s",
             message["of"],
             message["reason"],
             message["pause_s"],
@@ -178,7 +179,9 @@ class UserspaceSource:
         _log.warning("process %d (%r) is not traced, only looked at: %s", message["tgid"], name, why)
 
 
-_KINDS = {"exec": "process_exec", "fork": "process_fork", "exit": "process_exit"}
+_KINDS = {"exec": "process_exec", "fork": "process_fork", "exit": "process_exit", **network_records.KINDS}
+_COUNTED = {"events": "submitted", "dropped": "failed"}
+"""Our words for what is counted of every kind."""
 _NOTES = {
     "counts": UserspaceSource._note_counts,  # noqa: SLF001  # of this module
     "restarted": UserspaceSource._note_restart,  # noqa: SLF001
