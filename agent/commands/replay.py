@@ -7,40 +7,27 @@ Programs are not hashed and users have no names, since both are on the other hos
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Iterator
 from datetime import UTC
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 import click
 
 from agent import findings
 from agent import intel
-from agent import probes
 from agent.classify import Classifier
 from agent.commands._amounts import amounts
 from agent.commands._amounts import lost
+from agent.commands._replaying import NOWHERE
+from agent.commands._replaying import Replaying
 from agent.commands._views import Lines
 from agent.counters import Counters
-from agent.decode import Decoder
 from agent.deliver.wire import Encoder
-from agent.enrich import Enricher
-from agent.enrich.hashes import Digest
-from agent.enrich.procfs import ProcFs
-from agent.model import Content
 from agent.model import Event
 from agent.model import Finding
-from agent.model import Process
 from agent.model import Sensitivity
 from agent.model import Surroundings
-from agent.pipeline import Pipeline
-from agent.pipeline import Stages
-from agent.probes.header import HEADER
-from agent.probes.header import kind_number
 from agent.recording import About
 from agent.recording import Recording
 from collector import aggregate
@@ -49,12 +36,8 @@ from collector.aggregate import Aggregate
 from collector.config import Config as CollectorConfig
 from vedette.v1 import ingest_pb2
 
-NOWHERE = Path("/dev/null")  # no directory, and never one: a proc file system below it has no process
-REPLAYED = Digest(state="unknown", reason="replayed")
 FINDINGS = 16_384  # different ones whose count is kept; 8 MB. A recording with more is made to have more
 _NS_PER_S = 1_000_000_000
-_UNLISTED = "unlisted"
-_KIND = slice(HEADER.offset("kind"), HEADER.offset("kind") + 4)
 
 
 @click.command("replay")
@@ -96,26 +79,19 @@ class _Replay:
         self._view = view
         self._sensitivity = sensitivity
         self._counters = Counters()
-        self._source = _Source(recording.records())
+        self._replaying = Replaying(recording, self._counters)
         self._told = _Told(recording.about, view, self._counters)
-        self._decode = _Decode(recording.about, self._counters)
 
     def run(self) -> None:
         """Run the stages until the recording is over.  Raises BadRecording."""
-        about, counters = self._recording.about, self._counters
-        enricher = Enricher(host=about.host, counters=counters, procfs=ProcFs(NOWHERE, pids=list))
         classifier = Classifier(
             findings.load(),
             intel=intel.bundled(),
-            benign=findings.known_unchecked(counters),
+            benign=findings.known_unchecked(self._counters),
             sensitivity=self._sensitivity,
-            counters=counters,
+            counters=self._counters,
         )
-        stages = Stages(self._source, self._decode, _Past(enricher), classifier, self._told)
-        try:
-            Pipeline(stages, counters).run(lambda: self._source.is_over)
-        finally:
-            enricher.close()
+        self._replaying.run(classifier, self._told)
 
     def tell(self) -> None:
         """Say what it came to."""
@@ -123,11 +99,11 @@ class _Replay:
         began = datetime.fromtimestamp(about.began_at_ns // _NS_PER_S, UTC)
         say = self._view.said
         say(f"recorded: on {about.host.name}, Linux {about.host.kernel}, from {began:%Y-%m-%d %H:%M:%S} UTC")
-        say(f"records: {self._source.count:,}")
+        say(f"records: {self._replaying.source.count:,}")
         say(f"events: {self._told.events.total():,} ({amounts(self._told.events)})")
         say(f"malformed: {counters.get('decode.malformed'):,}")
-        if self._decode.foreign:
-            say(f"of kinds that this vedette does not know: {amounts(self._decode.foreign)}")
+        if self._replaying.decode.foreign:
+            say(f"of kinds that this vedette does not know: {amounts(self._replaying.decode.foreign)}")
         if counters.get("pipeline.errors"):
             say(f"not worked out: {counters.get('pipeline.errors'):,}")
         say(f"findings: {self._told.findings.total():,} ({amounts(self._told.findings)})")
@@ -139,65 +115,6 @@ class _Replay:
             self._view.said(f"lost while recording: {amounts(lost(end.counters))}")
         if cut_at is not None:
             self._view.said(f"cut: nothing whole follows offset {cut_at}; what was lost while recording is not known")
-
-
-class _Source:
-    """Records from a recording, as the pipeline polls them."""
-
-    def __init__(self, records: Iterator[bytes]) -> None:
-        self._records = records
-        self.is_over = False
-        self.count = 0
-
-    def poll(self, _timeout_s: float) -> list[bytes]:
-        """Return the next record: one, so that all before the place where a recording breaks are worked out."""
-        records = list(islice(self._records, 1))
-        self.is_over = not records
-        self.count += len(records)
-        return records
-
-
-class _Decode:
-    """Decodes the kinds that this version knows as the recording has them, and counts the others."""
-
-    def __init__(self, about: About, counters: Counters) -> None:
-        known = probes.load()
-        self._decoder: Callable[[bytes], Event | None] = Decoder(known, counters, about.boot_at_ns)
-        ours = {(kind_number(probe.name), probe.record.fixed_size) for probe in known}
-        self._readable = {kind.number for kind in about.kinds if (kind.number, kind.fixed_bytes) in ours}
-        self._names = {kind.number: kind.name for kind in about.kinds}
-        self.foreign: Counter[str] = Counter()
-
-    def __call__(self, record: bytes) -> Event | None:
-        """Return the event, or None after counting why there is none."""
-        number = int.from_bytes(record[_KIND], sys.byteorder)
-        if len(record) >= HEADER.size and number not in self._readable:
-            self.foreign[self._names.get(number, _UNLISTED)] += 1
-            return None
-        return self._decoder(record)
-
-
-class _Past:
-    """Enrichment of what is over: there is no program any more that could be hashed."""
-
-    def __init__(self, enricher: Enricher) -> None:
-        self._enricher = enricher
-
-    def enrich(self, event: Event) -> Surroundings:
-        """Return the surroundings."""
-        return self._enricher.enrich(event)
-
-    def sha256(self, process: Process) -> Digest:
-        """Return that it is not known."""
-        return REPLAYED
-
-    def module_sha256(self, process: Process, path: str) -> Digest:
-        """Return that it is not known."""
-        return REPLAYED
-
-    def contents(self, process: Process) -> tuple[Content, ...]:
-        """Return that nothing can be read."""
-        return ()
 
 
 class _Told:
