@@ -50,6 +50,7 @@ SUBCOMMANDS = {
     "record": _Subcommand("agent.commands.record", "Write what the sensor sees into a file."),
     "replay": _Subcommand("agent.commands.replay", "Say what a recording comes to; needs no privilege."),
     "pki": _Subcommand("agent.commands.pki", "Make certificates for agents and collectors."),
+    "rules": _Subcommand("agent.commands.rules", "List, check and try rules of your own."),
     "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
 }
 

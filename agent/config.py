@@ -8,7 +8,6 @@ naming file, line, key and what is allowed.  A file is never half used.
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 import tomllib
@@ -28,6 +27,7 @@ from msgspec import inspect
 from agent import wording
 from agent.errors import ConfigError
 from agent.listing import IntelConfig
+from agent.listing import RulesConfig
 from agent.model import Sensitivity
 from agent.wording import ListedName
 
@@ -151,6 +151,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sensor: SensorConfig = SensorConfig()
     findings: FindingsConfig = FindingsConfig()
     intel: IntelConfig = IntelConfig()
+    rules: RulesConfig = RulesConfig()
     spool: SpoolConfig = SpoolConfig()
 
     @property
@@ -229,7 +230,7 @@ def _section(kind: type[_S], table: Mapping[str, Any], path: tuple[str, ...]) ->
     for key, value in table.items():
         here = (*path, key)
         if key not in fields:
-            raise _BadKey(here, f"unknown key {'.'.join(here)}; {_instead(key, list(fields))}")
+            raise _BadKey(here, f"unknown key {'.'.join(here)}; {wording.instead(key, list(fields))}")
         default = fields[key].default
         if not isinstance(default, msgspec.Struct):
             values[key] = _value(fields[key].type, value, here)
@@ -256,11 +257,6 @@ def _path(kind: type, value: object) -> Path:
     if kind is not Path or not isinstance(value, str) or not value.startswith("/") or "\0" in value:
         raise ValueError("not an absolute path")
     return Path(value)
-
-
-def _instead(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
 
 
 def _where(text: str, complaint: str) -> str:

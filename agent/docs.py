@@ -1,7 +1,7 @@
-"""Writes docs/findings.md from the declarations of the findings, so that the two cannot differ.
+"""Writes docs/findings.md, and the fields in docs/rules.md, from the declarations, so that they cannot differ.
 
-python -m agent.docs             write it
-python -m agent.docs --check     exit status 1 if it is not what would be written
+python -m agent.docs             write them
+python -m agent.docs --check     exit status 1 if one is not what would be written
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +23,12 @@ from agent.counters import Counters
 from agent.findings import AnyFinding
 from agent.findings import known_excuses
 from agent.model import Sensitivity
+from agent.rules import fields
+from agent.rules.parsing import kinds
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "findings.md"
+RULES_PATH = PATH.with_name("rules.md")
+RULES_MARK = "<!-- Written by `make docs` from here on; do not edit. -->"
 
 HEAD = """\
 # Findings
@@ -163,12 +168,55 @@ def _examples(finding: AnyFinding, heading: str, *, fires: bool) -> Iterator[str
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write or check the page; return the exit status."""
-    text = page(findings.load())
+    """Write or check the pages; return the exit status."""
+    pages = {PATH: page(findings.load()), RULES_PATH: rules_page()}
     if list(arguments) == ["--check"]:
-        return 0 if PATH.is_file() and PATH.read_text(encoding="utf-8") == text else 1
-    PATH.write_text(text, encoding="utf-8")
+        return (
+            0 if all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in pages.items()) else 1
+        )
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
     return 0
+
+
+def rules_page() -> str:
+    """Return docs/rules.md with the tables of fields as they are declared."""
+    return RULES_PATH.read_text(encoding="utf-8").partition(RULES_MARK)[0] + RULES_MARK + "\n".join(_fields())
+
+
+def _fields() -> Iterator[str]:
+    """Yield the tables: what each kind of event has of its own, then what all have, and what is around them."""
+    common = {field: _holds(leaf) for field, leaf in fields.names(fields.common())}
+    yield "\n\n| kind | fields of its own |\n|---|---|"
+    for kind, event_class in kinds().items():
+        shape = fields.shape(event_class)
+        own = {name: _holds(leaf) for name, leaf in fields.names(shape) if name.partition(".")[0] not in fields.roots()}
+        yield f"| `{kind}` | {_listed({name: holds for name, holds in own.items() if name not in common}) or 'none'} |"
+    yield f"| all of them | {_listed(common)} |\n"
+    yield "| around it | fields |\n|---|---|"
+    for name, table in fields.around().items():
+        yield f"| `{name}.` | {_around(table)} |"
+    yield ""
+
+
+def _around(table: fields.Table) -> str:
+    """Return the fields of a noun; a process in another has those of `process`."""
+    deep = {name for name, found in table.fields.items() if isinstance(found, fields.Table) and "tgid" in found.fields}
+    own = {name: _holds(leaf) for name, leaf in fields.names(table) if name.partition(".")[0] not in deep}
+    if "command_line" in own and table is not fields.around()["process"]:
+        return "those of `process.`"
+    return ", ".join(filter(None, [_listed(own), *(f"`{name}.` with those of `process.`" for name in sorted(deep))]))
+
+
+def _listed(named: Mapping[str, str]) -> str:
+    """Return fields by what they hold, texts first."""
+    words = ("text", "address", "texts", "number", "true or false")
+    groups = {word: [f"`{name}`" for name, holds in named.items() if holds == word] for word in words}
+    return "; ".join(f"{word}: {', '.join(names)}" for word, names in groups.items() if names)
+
+
+def _holds(leaf: fields.Leaf) -> str:
+    return leaf.holds.value
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`[intel]` of the agent's settings: the operator's threat lists."""
+"""`[intel]` and `[rules]` of the agent's settings: the operator's threat lists and rules."""
 
 from __future__ import annotations
 
@@ -61,3 +61,15 @@ class IntelConfig(msgspec.Struct, frozen=True, kw_only=True):
             description="Lists of your own, each under `[[intel.lists]]`, beside those that ship: [intel.md](intel.md)."
         ),
     ] = ()
+
+
+class RulesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`[rules]`: rules of the operator's own."""
+
+    directory: Annotated[
+        Path | None,
+        Meta(
+            description="Where files of rules of your own are, `*.toml`: [rules.md](rules.md). Without it: `rules.d` "
+            "beside this file. A change is seen while the agent runs."
+        ),
+    ] = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
@@ -84,3 +86,9 @@ def spelled(value: object) -> str:
             return f"[{', '.join(spelled(item) for item in value)}]"
         case _:
             return str(value)
+
+
+def instead(written: str, known: Collection[str]) -> str:
+    """Return what was perhaps meant by a name that is none of those that are known, else all that are."""
+    near = difflib.get_close_matches(written, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

@@ -218,6 +218,9 @@ def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
     result["signals"] = [
         {"name": one.name, "reason": one.reason, "at": iso(one.at_ns)} for one in latest.evidence.signals
     ]
+    if latest.evidence.HasField("rule"):
+        rule = latest.evidence.rule
+        result["rule"] = {"name": rule.name, "file": rule.file, "line": rule.line, "matched": list(rule.matched)}
     if latest.evidence.threats:
         result["threatListName"] = latest.evidence.threats[0].list_name
     if latest.HasField("sha256_missing"):

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.intel": ("agent.model", "agent.counters", "agent.errors"),
     "agent.findings": ("agent.model", "agent.intel", "agent.counters", "agent.errors"),
     "agent.classify": ("agent.findings", "agent.intel", "agent.model", "agent.counters", "agent.errors"),
+    "agent.rules": ("agent.findings", "agent.model", "agent.counters", "agent.errors", "agent.wording"),
     "agent.deliver": ("agent.model", "agent.counters", "agent.errors", "agent.version", "vedette"),
     "agent.simulate": ("agent.model", "agent.errors"),
     # Stages arrive at the pipeline as arguments.

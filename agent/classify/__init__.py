@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 from typing import NamedTuple
+from typing import Protocol
 from typing import TypeVar
 
 import msgspec
@@ -57,6 +58,38 @@ class Sensitivities(NamedTuple):
         return self.by_type.get(finding, self.default)
 
 
+class Hit(Protocol):
+    """A rule of the operator's own that holds of an event."""
+
+    @property
+    def type(self) -> AnyFinding:
+        """Return the type of its findings."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """Return why it holds."""
+
+
+class Rules(Protocol):
+    """The operator's own rules, as they are now."""
+
+    def hears(self, event_class: type[Event]) -> bool:
+        """Return whether a rule is about events of a class."""
+
+    def judge(self, event: Event, context: Context) -> Iterator[Hit]:
+        """Yield those that hold of an event."""
+
+
+class _NoRules:
+    """Who has none."""
+
+    def hears(self, _event_class: type[Event]) -> bool:
+        return False
+
+    def judge(self, _event: Event, _context: Context) -> Iterator[Hit]:
+        return iter(())
+
+
 class _Judged(NamedTuple):
     """What a type made of an event."""
 
@@ -78,8 +111,10 @@ class Classifier:
         benign: Benign,
         sensitivity: Sensitivity | Sensitivities,
         counters: Counters,
+        rules: Rules | None = None,
     ) -> None:
-        """`sensitivity` is that of all types, or says it of each."""
+        """`sensitivity` is that of all types, or says it of each; `rules` are asked after the types."""
+        self._rules = rules or _NoRules()
         self._intel = intel
         self._benign = benign
         self._changes = recent_changes()
@@ -100,13 +135,17 @@ class Classifier:
         again = bool(surroundings.contents)
         listeners = (self._readers if again else self._listeners).get(type(event), ())
         oddities = () if again else self._oddities.get(type(event), ())
-        if event.existing or not (listeners or oddities):
+        asked = not again and self._rules.hears(type(event))
+        if event.existing or not (listeners or oddities or asked):
             return []
         if surroundings.actor is None:
             self._counters.add("classify.no_actor")
             return []
         context = self._context(surroundings, surroundings.actor)
-        found = self._in_company(event, context, self._judged(event, context, listeners), oddities)
+        judged = self._judged(event, context, listeners)
+        if asked:
+            judged += [_ruled(hit, event, context) for hit in self._rules.judge(event, context)]
+        found = self._in_company(event, context, judged, oddities)
         if found:
             self._counters.add("classify.findings", len(found))
         return found
@@ -182,6 +221,10 @@ class Classifier:
             changes=self._changes,
             sensitivity=self._sensitivity.default,
         )
+
+
+def _ruled(hit: Hit, event: Event, context: Context) -> _Judged:
+    return _Judged(hit.type, _occurrence(hit.type, event, context, hit.evidence))
 
 
 def _by_class(pairs: Iterable[tuple[type[Event], T]]) -> dict[type[Event], tuple[T, ...]]:

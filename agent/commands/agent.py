@@ -37,13 +37,13 @@ from agent.errors import ConfigError
 from agent.errors import HostUnsupported
 from agent.errors import StateError
 from agent.guard import Guard
-from agent.intel import CurrentLists
 from agent.lock import HostLock
 from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
 from agent.pipeline import Stages
 from agent.probes import canary
 from agent.probes.declaration import Probe
+from agent.rules import CurrentRules
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
@@ -93,7 +93,7 @@ def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
         _log.warning("no precedence over other processes (CAP_SYS_NICE): a busy host may lose events")
     stop = _process.stop_on_signals()
     if supervisor is not None or _alone(settings.lock_file, stop):
-        _Agent(settings, target).watch(wanted, disabled, stop)
+        _Agent(settings, path, target).watch(wanted, disabled, stop)
 
 
 def _with_sensor(settings: Config, sensor: str | None) -> Config:
@@ -134,8 +134,9 @@ def _alone(lock_file: Path, stop: _process.Stop) -> bool:
 class _Agent:
     """The stages of one run, and what they share."""
 
-    def __init__(self, settings: Config, target: Target) -> None:
+    def __init__(self, settings: Config, path: Path, target: Target) -> None:
         self._settings = settings
+        self._path = path
         self._target = target
         self._counters = Counters()
         self._host = this_host()
@@ -165,7 +166,9 @@ class _Agent:
             guard = Guard(source.look_after, counters=counters, period_s=period_s)
             lists = judging.current_lists(settings, counters)
             closing.callback(lists.close)
-            classifier = self._classifier(lists, packages)
+            rules = judging.current_rules(settings, self._path, counters)
+            _tell_rules(rules, statuses, disabled)
+            classifier = judging.classifier(settings.findings, judging.Asked(lists, packages, rules), counters)
             reports = Reports(
                 totals=lambda: source.counters() | _held(enricher, packages, classifier),
                 probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
@@ -180,6 +183,7 @@ class _Agent:
                 decoder.wall_offset_ns = boot_at_ns()
                 guard.maybe_look()
                 lists.maybe_look()
+                rules.maybe_look()
                 reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
@@ -208,8 +212,15 @@ class _Agent:
             activity_bytes=sensor.activity_ring_mib << 20,
         )
 
-    def _classifier(self, lists: CurrentLists, packages: Packages) -> Classifier:
-        return judging.classifier(self._settings.findings, lists, packages, self._counters)
+
+def _tell_rules(rules: CurrentRules, statuses: tuple[ProbeStatus, ...], disabled: frozenset[str]) -> None:
+    """Log how many rules there are, and those about events that this host does not give."""
+    missing = {status.name for status in statuses if not status.attached} | disabled
+    _log.info("%d rules of the operator's own", len(rules.rules))
+    for rule in rules.rules:
+        blind = sorted(missing.intersection(rule.kinds))
+        if blind:
+            _log.warning("rule %s is blind to %s, which is not watched", rule.name, ", ".join(blind))
 
 
 def _closed(source: Source, stop: _process.Stop) -> bool:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
 from agent import docs
 from agent import findings
 from agent.commands import _names
+from agent.commands import _rules
+from agent.rules import RULES_DIRECTORY
+from agent.rules import is_custom
+from agent.terminal import escape
 
 
 @click.command("explain")
 @click.argument("finding", metavar="[TYPE]", required=False)
-def command(finding: str | None) -> None:
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RULES_DIRECTORY,
+    show_default=True,
+    help="Where rules of your own are.",
+)
+def command(finding: str | None, rules: Path) -> None:
     """Say what a finding means, when it fires, what it misses and how to quiet it.
 
-    Without TYPE: every type there is, with its severity.
+    Without TYPE: every type there is, with its severity. Of a rule of your own,
+    Custom:Runtime/NAME: what its file says.
 
     \b
     Example:
@@ -26,6 +39,9 @@ def command(finding: str | None) -> None:
     if finding is None:
         for each in types.values():
             click.echo(f"{docs.severity(each):<9}{each.name}")
+        return
+    if is_custom(finding):
+        click.echo("\n".join(map(escape, _rules.explained(finding, rules))))
         return
     found = types[_names.resolve(finding, types, "finding type")]
     click.echo("\n".join(map(_plain, docs.section(found))).rstrip())

@@ -6,8 +6,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import click
 
@@ -29,6 +32,7 @@ from agent.deliver.target import Target
 from agent.enrich import this_host
 from agent.errors import StateError
 from agent.lock import HostLock
+from agent.rules import RULES_DIRECTORY
 from agent.sensor.ebpf import requirements
 from vedette.v1 import query_pb2
 
@@ -51,8 +55,15 @@ Table = dict[str, str | int | list[int]]
     help="Where everything is kept.",
 )
 @click.option("--sensor", type=click.Choice(_sources.CHOICES), default="auto", show_default=True, help=_sources.MEANING)
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=RULES_DIRECTORY,
+    show_default=True,
+    help="Where rules of your own are (docs/rules.md).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One finding in GuardDuty's shape per line on standard output.")
-def command(duration: int | None, state_dir: Path, sensor: str, as_json: bool) -> int:  # noqa: FBT001  click's way
+def command(duration: int | None, state_dir: Path, sensor: str, rules: Path, as_json: bool) -> int:  # noqa: FBT001
     """Watch this host: a collector and an agent together, live.
 
     On a terminal the screen shows where things stand and the findings, newest
@@ -78,7 +89,7 @@ def command(duration: int | None, state_dir: Path, sensor: str, as_json: bool) -
         if sys.stdout.isatty() and not as_json:
             view = LiveView(this_host(), len(probes.load()))
         closing.callback(view.close)
-        return _Run(state_dir, view, lock, sensor).until(stop, duration)
+        return _Run(_Options(state_dir, sensor, rules.absolute()), view, lock).until(stop, duration)
 
 
 def _made(state_dir: Path) -> Path:
@@ -94,16 +105,25 @@ def _made(state_dir: Path) -> Path:
     return state_dir
 
 
+class _Options(NamedTuple):
+    """What was asked for."""
+
+    state_dir: Path
+    sensor: str
+    rules: Path
+    """The directory of rules."""
+
+
 class _Run:
     """A collector, an agent, and what they tell."""
 
-    def __init__(self, state_dir: Path, view: View, lock: HostLock, sensor: str) -> None:
-        self._state_dir = state_dir
-        self._sensor = sensor
+    def __init__(self, options: _Options, view: View, lock: HostLock) -> None:
+        self._options = options
+        self._state_dir = options.state_dir
         self._view = view
         self._collector = Child("collector", said=view.said)
         self._agent = Child("agent", said=view.said, pass_fds=(lock.fileno(),))
-        self._watch = Watch(Target.parse(local_address(state_dir)))
+        self._watch = Watch(Target.parse(local_address(options.state_dir)))
         self._host_id = this_host().id
         self._probes = len(probes.load())
         self._status: query_pb2.Status | None = None
@@ -173,13 +193,18 @@ class _Run:
         """Start the agent, and have it leave us and the collector out of what it reports."""
         own_tgids = [os.getpid(), *(pid for pid in (self._collector.pid,) if pid is not None)]
         settings: Table = {"state_dir": str(self._state_dir), "health_interval_s": HEALTH_INTERVAL_S}
-        path = self._written("agent.toml", settings, {"own_tgids": own_tgids, "source": self._sensor})
+        sections: dict[str, Table] = {
+            "sensor": {"own_tgids": own_tgids, "source": self._options.sensor},
+            "rules": {"directory": str(self._options.rules)},
+        }
+        path = self._written("agent.toml", settings, sections)
         self._agent.start(["--config", str(path)])
 
-    def _written(self, name: str, settings: Table, sensor: Table | None = None) -> Path:
+    def _written(self, name: str, settings: Table, sections: Mapping[str, Table] = MappingProxyType({})) -> Path:
         """Write a configuration file and return its path."""
         lines = ["# Written by `vedette run` at each start.", *_toml(settings)]
-        lines += ["[sensor]", *_toml(sensor)] if sensor else []
+        for section, keys in sections.items():
+            lines += [f"[{section}]", *_toml(keys)]
         path = self._state_dir / name
         try:
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")

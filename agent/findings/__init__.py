@@ -16,6 +16,7 @@ from agent.counters import Counters
 from agent.findings import _known
 from agent.findings import _recent
 from agent.findings import _tools
+from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
@@ -25,6 +26,7 @@ from agent.findings._shells import is_shell
 from agent.model import Provenance
 
 __all__ = (
+    "ASKS_COMPANY",
     "ODDITIES",
     "AnyFinding",
     "FindingType",

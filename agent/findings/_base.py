@@ -55,8 +55,8 @@ class FindingType(Generic[E]):
     """The sensitivities at which it fires only when something else is odd too: none, `ASKS_COMPANY`, `LOW_ASKS`."""
     same_fact: frozenset[str] = frozenset()
     """Oddities that say no more than the finding does, and so are no company."""
-    attack: str
-    """MITRE ATT&CK technique, such as T1620."""
+    attack: str | None
+    """MITRE ATT&CK technique, such as T1620; None for a rule of the operator's that names none."""
     title: str
     """Sentence for the analyst; `{process}`, `{pid}` and `{place}`, such as `on host web-1`, are filled in."""
     on: type[E] | tuple[type[E], ...]

@@ -17,4 +17,5 @@ from __future__ import annotations
 from agent.model.events import *
 from agent.model.judgement import *
 from agent.model.places import *
+from agent.model.ruled import *
 from agent.model.subjects import *

@@ -14,6 +14,7 @@ from agent.model.events import Socket
 from agent.model.places import EcsTask
 from agent.model.places import Package
 from agent.model.places import Workload
+from agent.model.ruled import RuleMatch
 from agent.model.subjects import Container
 from agent.model.subjects import Executable
 from agent.model.subjects import Host
@@ -106,6 +107,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Instead of that of the type, for types whose severity is variable."""
     signals: tuple[Signal, ...] = ()
     """The company in which it fired."""
+    rule: RuleMatch | None = None
+    """Which fired, where it is no type of ours."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,8 +129,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Ancestors, parent first."""
     container: Container | None
     evidence: Evidence
-    attack: str
-    """MITRE ATT&CK technique, such as T1620."""
+    attack: str | None
+    """MITRE ATT&CK technique, such as T1620; None for a rule that names none."""
     workload: Workload | None = None
     """Of Kubernetes, that the container is of; None when it is of none, or not known in time."""
     task: EcsTask | None = None

@@ -48,6 +48,9 @@ types = { "Execution:Runtime/SuspiciousTool" = "off" }
 [intel]
 lists = [{ path = "/etc/vedette/lists.d", category = "c2", format = "stix2", name = "ours" }]
 
+[rules]
+directory = "/srv/vedette/rules.d"
+
 [spool]
 limit_bytes = 1_048_576
 """

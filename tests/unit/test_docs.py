@@ -22,6 +22,30 @@ def test_the_page_is_what_the_declarations_say():
     assert docs.page(TYPES) == docs.PATH.read_text(encoding="utf-8")
 
 
+def test_the_fields_of_rules_are_what_the_declarations_say():
+    """Whoever writes a rule finds every field there is: run `make docs` when this fails."""
+    text = docs.RULES_PATH.read_text(encoding="utf-8")
+
+    assert docs.rules_page() == text
+    assert all(f"| `{probe.name}` |" in text for probe in probes.load() if probe.name != "canary")
+
+
+def test_stale_fields_of_rules_are_told(tmp_path, monkeypatch):
+    """The check fails on tables that were edited, and leaves alone what is written above them."""
+    page = tmp_path / "rules.md"
+    monkeypatch.setattr(docs, "RULES_PATH", page)
+    monkeypatch.setattr(docs, "PATH", tmp_path / "findings.md")
+    page.write_text(f"By hand.\n{docs.RULES_MARK}\nold")
+    assert 0 == docs.main([])
+
+    page.write_text(page.read_text().replace("`path`", "`pfad`", 1))
+
+    assert 1 == docs.main(["--check"])
+    assert 0 == docs.main([])
+    assert 0 == docs.main(["--check"])
+    assert page.read_text().startswith("By hand.\n")
+
+
 def test_a_stale_page_is_told(tmp_path, monkeypatch):
     """The check that a build runs fails on a page that was edited, is old, or is missing."""
     monkeypatch.setattr(docs, "PATH", tmp_path / "findings.md")
