@@ -45,6 +45,9 @@ TYPES = frozenset(
     f"{tactic}:Runtime/SensitiveFileModified" for tactic in ("Persistence", "PrivilegeEscalation", "DefenseEvasion")
 )
 """No company for each other: who sets up a machine changes files of all three kinds."""
+SAME_FACT = TYPES | {"Persistence:Runtime/SuspiciousCommand"}
+"""Nor is a command that adds a user or a service company for the file in which it does that: one deed, seen twice."""
+STEMS = ("persistence", "privilege_escalation", "defense_evasion")
 SensitiveEvent = FileOpen | FileTruncate | FileUnlink | FileRename | FileLink
 EVENTS: tuple[type[SensitiveEvent], ...] = (FileOpen, FileTruncate, FileUnlink, FileRename, FileLink)
 
@@ -236,13 +239,27 @@ def _behind_a_mount(stem: str, event: SensitiveEvent) -> Changed | None:
         return None
     _, _, leaves = _patterns(stem)
     parent, leaf = posixpath.split(event.path)
-    files, directory = leaves.get(leaf, (None, None))
-    if files is None or posixpath.basename(parent) == directory:
+    files, _ = leaves.get(leaf, (None, None))
+    if files is None or _is_listed_as(posixpath.basename(parent), leaf):
         return None
     for change in _opened(event):
         if change.way not in files.ordinary:
             return Changed(event.path, change, files)
     return None
+
+
+@functools.lru_cache(maxsize=512)
+def _is_listed_as(parent: str, leaf: str) -> bool:
+    """Answer whether the last two names of a path are those of a listed one: then that is why the kernel marked it."""
+    return _last_names().fullmatch(f"{parent}/{leaf}") is not None
+
+
+@functools.cache
+def _last_names() -> re.Pattern[str]:
+    """Return a pattern for the last two names of every path of the three lists."""
+    listed = (path for stem in STEMS for files in entries(stem) if not files.changed_by for path in files.paths)
+    names = {"/".join(path.split("/")[-2:]) for path in listed} - {"*/*"}  # which would stand for anything
+    return re.compile("|".join(sorted(map(_glob, names))), re.DOTALL)
 
 
 @functools.cache

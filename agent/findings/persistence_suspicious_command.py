@@ -9,6 +9,7 @@ by a link of one's own; what is typed at a prompt, but for the programs that it 
 
 from __future__ import annotations
 
+from agent.findings import _sensitive
 from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import FindingType
 from agent.findings._examples import command
@@ -47,6 +48,7 @@ FINDING = FindingType(
     name=NAME,
     severity=Severity.MEDIUM,
     company=ASKS_COMPANY,
+    same_fact=_sensitive.TYPES,
     attack="T1053.003",
     title="{process} was started {place} with a command line that makes something come back",
     on=ProcessExec,

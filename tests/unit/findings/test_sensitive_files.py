@@ -166,6 +166,22 @@ def test_a_container_s_own_files_elsewhere(change):
     assert found("persistence", file_open("/data/etc/passwd", **change), in_container()) is None
 
 
+@pytest.mark.parametrize(
+    ("stem", "path"),
+    [
+        pytest.param(
+            "defense_evasion", "/srv/restored/etc/logrotate.d/wtmp", id="every file of its directory is marked"
+        ),
+        pytest.param("persistence", "/srv/restored/etc/pam.d/passwd", id="by another list"),
+        pytest.param("persistence", "/srv/restored/etc/skel/.bashrc", id="in whatever directory"),
+        pytest.param("persistence", "/srv/restored/etc/environment", id="under the name of another"),
+    ],
+)
+def test_a_copy_elsewhere_is_no_mount(stem, path):
+    """A backup that is restored has the kernel's mark for its own two last names, and no other's."""
+    assert found(stem, file_open(path, sensitive=True, created=True)) is None
+
+
 def test_a_bind_mount_hides_nothing():
     """The kernel names the directory by its own name: /etc, seen as /tmp/e, is marked."""
     assert ("/tmp/e/passwd", "Write") == found("persistence", file_open("/tmp/e/passwd", sensitive=True))
