@@ -154,7 +154,9 @@ class _Agent:
             _tell(statuses)
             packages = Packages(findings.known_paths(), counters=counters)
             closing.callback(packages.close)
-            enricher = Enricher(host=self._host, counters=counters, marks=findings.marks())
+            enricher = Enricher(
+                host=self._host, counters=counters, marks=findings.marks(), scripts=findings.known_scripts()
+            )
             closing.callback(enricher.close)
             enricher.seed()
             delivery = Delivery(spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses)

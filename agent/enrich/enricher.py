@@ -7,6 +7,7 @@ told of, once, for memory that is made executable, and on the thread that hashes
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from collections.abc import Iterable
 
 from agent.counters import Counters
@@ -14,6 +15,7 @@ from agent.enrich.executables import Executables
 from agent.enrich.hashes import PENDING
 from agent.enrich.hashes import Digest
 from agent.enrich.hashes import Hashes
+from agent.enrich.known_scripts import KnownScripts
 from agent.enrich.limits import DEFAULTS
 from agent.enrich.limits import Limits
 from agent.enrich.peers import PeerTable
@@ -71,8 +73,9 @@ class Enricher:
         procfs: ProcFs | None = None,
         limits: Limits = DEFAULTS,
         marks: tuple[re.Pattern[bytes], ...] = (),
+        scripts: Collection[str] = (),
     ) -> None:
-        """Look for `marks` in programs and scripts, once in each (executables.py)."""
+        """Look for `marks` in programs and scripts, once in each (executables.py), and at scripts of these names."""
         procfs = procfs or ProcFs()
         self._host = host
         self._procfs = procfs
@@ -88,6 +91,7 @@ class Enricher:
         self._wires = Wires(procfs=procfs, counters=counters, limit=limits.wires, find=self._processes.find)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
         self._hashes = Hashes(executables, counters=counters, limits=limits)
+        self._scripts = KnownScripts(scripts, procfs=procfs)
 
     def seed(self) -> int:
         """Take in the processes that exist already; return how many.  Events may have been applied before."""
@@ -179,7 +183,7 @@ class Enricher:
         match event:
             case ProcessExec():
                 before = self._processes.find(event.actor)
-                process = self._processes.executed(event)
+                process = self._processes.executed(event, self._scripts.seen(event))
                 self._runtimes.executed(process, before)
                 self._questions.executed(event.actor)
                 self._hashes.request(process, self._processes.neighbours)

@@ -30,6 +30,7 @@ from agent.enrich.snapshots import key_of
 from agent.enrich.users import UserNames
 from agent.model import Container
 from agent.model import Event
+from agent.model import Executable
 from agent.model import Host
 from agent.model import Process
 from agent.model import ProcessExec
@@ -96,10 +97,10 @@ class ProcessTable:
             self._put(msgspec.structs.replace(known, parent=event.parent, parent_uuid=uuid), known)
         return caller
 
-    def executed(self, event: ProcessExec) -> Process:
-        """Apply an exec; return the process as it is after it."""
+    def executed(self, event: ProcessExec, script: Executable | None = None) -> Process:
+        """Apply an exec, of a script that was looked at or of anything else; return the process as it is after it."""
         former = self._memory.get(event.actor)
-        process = self._snapshots.of_exec(event, former, self._parent(event, former))
+        process = self._snapshots.of_exec(event, former, self._parent(event, former), script)
         where = self._where(process, former)
         process = msgspec.structs.replace(process, container_id=None if where is None else where.id)
         self._put(process, former, where)

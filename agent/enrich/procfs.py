@@ -14,6 +14,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -211,18 +212,20 @@ class ProcFs:
         finally:
             os.close(fd)
 
+    def seen_in_root(self, tgid: int | str, path: str) -> tuple[str, FileStat] | None:
+        """Return what `stat_in_root` does, behind the path without links, as the mount namespace has it."""
+        with suppress(OSError):
+            fd = self.open_in_root(tgid, path)
+            try:
+                return str(Path(f"/proc/self/fd/{fd}").readlink()), file_stat(fd)
+            finally:
+                os.close(fd)
+        return None
+
     def stat_in_root(self, tgid: int | str, path: str) -> FileStat | None:
         """Return what is at `path` as the process sees it, None when nothing is or it cannot be told at once."""
-        try:
-            fd = self.open_in_root(tgid, path)
-        except OSError:
-            return None
-        try:
-            return file_stat(fd)
-        except OSError:
-            return None
-        finally:
-            os.close(fd)
+        seen = self.seen_in_root(tgid, path)
+        return None if seen is None else seen[1]
 
     def open_for_reading(self, fd: int) -> int:
         """Return a readable descriptor of the file behind an O_PATH one, which was found to be regular."""

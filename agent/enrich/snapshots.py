@@ -129,7 +129,9 @@ class Snapshots:
             ns_tgid=event.child_ns_tgid or None,
         )
 
-    def of_exec(self, event: ProcessExec, former: Process | None, parent: ProcessKey | None) -> Process:
+    def of_exec(
+        self, event: ProcessExec, former: Process | None, parent: ProcessKey | None, script: Executable | None = None
+    ) -> Process:
         """Make the process as it is after an exec; `former` is what it was before."""
         before = self.of_header(event) if former is None else self.refreshed(former, event)
         exe = Executable(
@@ -141,6 +143,7 @@ class Snapshots:
             unlinked=event.unlinked,
             upper=event.upper,
             script_path=script_of(event),
+            script=script,
         )
         return msgspec.structs.replace(
             before,

@@ -37,6 +37,7 @@ __all__ = (
     "known_excuses",
     "known_good",
     "known_paths",
+    "known_scripts",
     "known_unchecked",
     "load",
     "marks",
@@ -70,6 +71,11 @@ def known_unchecked(counters: Counters) -> _known.KnownGood:
 def known_paths() -> tuple[str, ...]:
     """Return the paths that its entries are bound to; `*` stands for part of one segment."""
     return tuple(sorted({path for excuse in _known.bundled() for _, path in excuse.paths()}))
+
+
+def known_scripts() -> frozenset[str]:
+    """Return the last names of the scripts that its entries are bound to."""
+    return frozenset(path.rpartition("/")[2] for excuse in _known.bundled() for path in excuse.script)
 
 
 def marks() -> tuple[re.Pattern[bytes], ...]:

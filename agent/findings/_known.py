@@ -8,7 +8,11 @@ says.  A path alone is what an attacker writes first, so:
     under       the program of any ancestor in its lineage
     writer      the program that last wrote the file
     replaced    what this very process ran before, on the host: a file on disk,
-                of exactly the size of what runs now
+                of exactly the size of what runs now; or what such a copy ran
+                before, that started this one
+    script      a script that the actor or an ancestor runs, which the kernel itself
+                gave to its interpreter
+    started_by  the program of the parent of whom `under` or `script` found
 
 Given together, all must hold.  In a container a program must be of the image:
 not changed since the container started, not in the writable layer.  On the host
@@ -16,12 +20,17 @@ it must belong to a package and have that package's content (agent/enrich/packag
 or with `unpackaged`, which says why, be root's and nobody else's to write.  A program
 into which LD_PRELOAD brings a library from outside the system is none of these.
 
-No entry can be bound to a name, comm or arguments, which anyone sets, nor to a
-script, which its interpreter may be told to read with others.
+Variables make a script read other code (PYTHONPATH, PERL5LIB, DEBOOTSTRAP_DIR).  So an
+entry with `script` holds with `chroot` alone: for what was done in a chroot to what is
+below its root, as the kernel has it, which is not this host's.  Or it says in
+`steerable` why it holds all the same.
 
-Blind to: a mount that puts one program of the image at the path of another; a
-process stopped under ptrace that is made to run a copy padded to the right size;
-options and variables by which a program of the list loads code (perl, dpkg -i).
+No entry can be bound to a name, comm or arguments, which anyone sets.
+
+Blind to: a mount that puts one program of the image at the path of another, or this
+host's files below the root of a chroot; a process stopped under ptrace that is made to
+run a copy padded to the right size; options and variables by which a program of the
+list loads code (perl, dpkg -i).
 """
 
 from __future__ import annotations
@@ -32,6 +41,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Literal
 
 import msgspec
 
@@ -42,13 +52,20 @@ from agent.model import Container
 from agent.model import Context
 from agent.model import Event
 from agent.model import Executable
+from agent.model import FileLink
+from agent.model import FileOpen
+from agent.model import FileRename
+from agent.model import FileTruncate
+from agent.model import FileUnlink
+from agent.model import LibraryMap
 from agent.model import Origin
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import Provenance
 from agent.model import Sensitivity
 
-BINDINGS = ("actor", "parent", "under", "writer", "replaced")
+BINDINGS = ("actor", "parent", "under", "writer", "replaced", "script", "started_by")
+_UNSURE = frozenset({"fd_raced", "outcome_unknown"})  # the name may be that of a decoy
 
 
 class Excuse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +83,14 @@ class Excuse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     under: tuple[str, ...] = ()
     writer: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    script: tuple[str, ...] = ()
+    started_by: tuple[str, ...] = ()
+    chroot: bool = False
+    """Whether it holds only for what was done in a chroot, below its root."""
+    steerable: str | None = None
+    """Why scripts count though variables may make them read other code."""
+    basis: Literal["run", "documented"] | None = None
+    """How the paths are known: a test runs one of these programs under the agent, or what its project writes."""
     unpackaged: str | None = None
     """Why files that no package owns count on the host, too; None: they do not."""
 
@@ -118,26 +143,44 @@ class _Rule:
 
     def holds(self, event: Event, context: Context) -> bool:
         """Answer whether this excuse covers the event."""
-        if context.sensitivity not in self.excuse.at:
+        if context.sensitivity not in self.excuse.at or (self.excuse.chroot and not _in_chroot(event)):
             return False
-        return all(self._bound(binding, paths, event, context) for binding, paths in self._paths.items())
+        bound = ((binding, paths) for binding, paths in self._paths.items() if binding != "started_by")
+        return all(self._bound(binding, paths, event, context) for binding, paths in bound)
 
     def _bound(self, binding: str, paths: re.Pattern[str], event: Event, context: Context) -> bool:
         """Answer whether one binding holds."""
         if binding == "replaced":
-            before = context.actor.replaced
+            if not isinstance(event, ProcessExec):
+                return False
+            before = _before(event, context)
             return before is not None and _copied(before, event, context) and self._on_host(paths, before)
-        return any(self._runs(process, paths, context) for process in _bound_to(binding, context))
+        chain = _bound_to(binding, context)
+        return any(
+            self._runs(process, paths, context, script=binding == "script")
+            and self._begun(binding, chain[at + 1 :], context)
+            for at, process in enumerate(chain)
+        )
 
-    def _runs(self, process: Process, paths: re.Pattern[str], context: Context) -> bool:
-        """Answer whether a process runs a program at one of `paths` that is what its path says."""
-        if process.exe is None or foreign(process.ld_preload, process.ld_library_path):
+    def _begun(self, binding: str, above: tuple[Process, ...], context: Context) -> bool:
+        """Answer whether whoever the entry wants there started the process that has these ancestors."""
+        paths = self._paths.get("started_by")
+        if paths is None or binding not in {"under", "script"}:
+            return True
+        return any(self._runs(process, paths, context) for process in above[:1])
+
+    def _runs(self, process: Process, paths: re.Pattern[str], context: Context, *, script: bool = False) -> bool:
+        """Answer whether a process runs a program, or a script, at one of `paths` that is what its path says."""
+        exe = process.exe
+        if exe is not None and script:
+            exe = exe.script
+        if exe is None or foreign(process.ld_preload, process.ld_library_path):
             return False
         if process.container_id is None:
-            return self._on_host(paths, process.exe)
+            return self._on_host(paths, exe)
         if context.container is None or process.container_id != context.container.id:
             return False
-        return paths.fullmatch(process.exe.path) is not None and _of_image(process.exe, context.container)
+        return paths.fullmatch(exe.path) is not None and _of_image(exe, context.container)
 
     def _on_host(self, paths: re.Pattern[str], exe: Executable) -> bool:
         """Answer whether a program of the host is at one of `paths`, and a package's unless the entry waives it."""
@@ -153,6 +196,8 @@ def _bound_to(binding: str, context: Context) -> tuple[Process, ...]:
         return (context.actor,)
     if binding == "writer":
         return () if context.writer is None else (context.writer.process,)
+    if binding == "script":
+        return (context.actor, *context.lineage)
     return context.lineage[:1] if binding == "parent" else context.lineage
 
 
@@ -163,11 +208,32 @@ def _of_image(exe: Executable, container: Container) -> bool:
     return exe.changed_at_ns <= container.started_at_ns and exe.upper is not True
 
 
-def _copied(before: Executable, event: Event, context: Context) -> bool:
-    """Answer whether a process of the host runs what is as large as what it ran before."""
-    if not isinstance(event, ProcessExec) or event.mnt_ns != context.host.mnt_ns:
+def _before(event: ProcessExec, context: Context) -> Executable | None:
+    """Return what a process ran before, or what ran before the copies of the same size that it came through."""
+    size_bytes = event.size_bytes
+    ran = [context.actor.replaced, *(exe for process in context.lineage for exe in (process.exe, process.replaced))]
+    return next((exe for exe in ran if exe is None or not exe.memfd or exe.size_bytes != size_bytes), None)
+
+
+def _copied(before: Executable, event: ProcessExec, context: Context) -> bool:
+    """Answer whether a process runs what is as large as what ran before: on the host, or started by such a copy."""
+    if before.size_bytes != event.size_bytes:
         return False
-    return before.size_bytes == event.size_bytes
+    return event.mnt_ns == context.host.mnt_ns or before is not context.actor.replaced
+
+
+def _in_chroot(event: Event) -> bool:
+    """Answer whether an event is about files below the root of a chroot alone, and done from within it."""
+    match event:
+        case ProcessExec() | LibraryMap() | FileOpen() | FileTruncate() | FileUnlink():
+            below = [event.path_in_root]
+        case FileRename():
+            below = [event.old_path_in_root, event.new_path_in_root]
+        case FileLink():
+            below = [event.path_in_root] + ([] if event.symbolic else [event.target_in_root])
+        case _:
+            return False
+    return _UNSURE.isdisjoint(event.flags) and None not in below
 
 
 def _compile(paths: Iterable[str]) -> re.Pattern[str]:
@@ -202,14 +268,20 @@ def read(file: Traversable) -> tuple[Excuse, ...]:
 
 def _check(excuse: Excuse, where: str) -> None:
     """Raise `ConfigError` for an entry that would excuse everything, nothing, or for no reason."""
-    if not any(excuse.paths()):
-        raise ConfigError(f"{where}: give at least one of {', '.join(BINDINGS)}: the executables it is bound to")
+    if not any(binding != "started_by" for binding, _ in excuse.paths()):
+        raise ConfigError(f"{where}: give at least one of {', '.join(BINDINGS[:-1])}: the executables it is bound to")
     if not excuse.at:
         raise ConfigError(f"{where}.at: name at least one of low, balanced, high")
     if not excuse.reason.strip():
         raise ConfigError(f"{where}.reason: say why this is known good")
     if excuse.unpackaged is not None and not excuse.unpackaged.strip():
         raise ConfigError(f"{where}.unpackaged: say why programs that no package owns count")
+    if excuse.steerable is not None and not excuse.steerable.strip():
+        raise ConfigError(f"{where}.steerable: say why scripts count that variables make read other code")
+    if excuse.script and not excuse.chroot and excuse.steerable is None:
+        raise ConfigError(f"{where}.script: give `chroot = true`, or `steerable` with why a script counts without")
+    if excuse.started_by and not (excuse.under or excuse.script):
+        raise ConfigError(f"{where}.started_by: give `under` or `script`, whose parent it is")
     for key, path in excuse.paths():
         if not _names_executable(path):
             raise ConfigError(f"{where}.{key}: {path!r} must be the absolute path of an executable, with no `*` last")

@@ -30,6 +30,9 @@ class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the shell that it is: its own, or that of the shell which it is another name or a copy of."""
     package: str | None = None
     """Of the host's, that owns it; None: none, or nobody asked."""
+    script: Executable | None = None
+    """The file of the script that the kernel gave to it, where known good company names one of that name; by its path
+    without links, as it was just afterwards."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from agent.findings._examples import AFTER_START
 from agent.findings._examples import AT_START
 from agent.findings._examples import HOST_MNT_NS
 from agent.findings._examples import executable
+from agent.findings._examples import fd_dup
+from agent.findings._examples import file_open
 from agent.findings._examples import in_container
 from agent.findings._examples import library_map
 from agent.findings._examples import on_host
@@ -23,15 +25,22 @@ from agent.findings._examples import process
 from agent.findings._examples import process_exec
 from agent.findings._examples import unknown_start
 from agent.findings._examples import written_by
+from agent.findings._examples_files import file_link
+from agent.findings._examples_files import file_rename
+from agent.findings._examples_files import file_truncate
+from agent.findings._examples_files import file_unlink
 from agent.intel import Snapshot
 from agent.model import Origin
 from agent.model import Sensitivity
+from agent.model import Writer
 from tests.unit.findings import _mutants
 
 NEW = "Execution:Runtime/NewBinaryExecuted"
 FILELESS = "DefenseEvasion:Runtime/FilelessExecution"
 LIBRARY = "Execution:Runtime/NewLibraryLoaded"
 SHELL = "Execution:Runtime/ReverseShell"
+COMMAND = "Persistence:Runtime/SuspiciousCommand"
+FILES = "Persistence:Runtime/SensitiveFileModified"
 
 
 def packaged(path, **changes):
@@ -56,6 +65,22 @@ EXCUSES = (
         actor=("/opt/bin/tool",),
         unpackaged="comes without",
     ),
+    _known.Excuse(
+        finding=COMMAND,
+        reason="company",
+        at=frozenset({Sensitivity.BALANCED}),
+        actor=("/usr/sbin/useradd",),
+        under=("/usr/bin/dpkg",),
+        started_by=("/usr/bin/dash",),
+    ),
+    _known.Excuse(
+        finding=FILES,
+        reason="a tree",
+        at=frozenset({Sensitivity.BALANCED}),
+        script=("/usr/sbin/builder",),
+        started_by=("/usr/bin/dash",),
+        chroot=True,
+    ),
 )
 LINKER = executable("/usr/bin/x86_64-ld")
 RUNC = packaged("/usr/bin/runc", size_bytes=100)
@@ -79,6 +104,25 @@ def installing(exe=USERADD, lineage=(DASH, DPKG), **actor):
 
 def by_hand(**exe):
     return on_host(actor=process(exe=executable("/opt/bin/tool", **exe), container_id=None))
+
+
+BUILDER = process(exe=executable("/usr/bin/perl", script=packaged("/usr/sbin/builder")), container_id=None)
+TREE, BELOW = "/srv/tree/etc/passwd", "/etc/passwd"
+IN_TREE = file_open(TREE, path_in_root=BELOW)
+INSIDE = process("/srv/tree/usr/bin/dpkg", container_id=None)
+
+
+def building(*lineage, actor=INSIDE):
+    return on_host(actor=actor, lineage=lineage or (BUILDER, DASH))
+
+
+def copies(*ran, size_bytes=100):
+    """A process that runs a copy, started by one that runs a copy and ran `ran` before; in a namespace of its own."""
+    copy = executable("/memfd:x", memfd=True, size_bytes=size_bytes)
+    before, *further = ran
+    parent = process(exe=copy, replaced=before, container_id=None)
+    lineage = (parent, *(process(exe=exe, container_id=None) for exe in further))
+    return on_host(actor=process(exe=copy, replaced=copy, container_id=None), lineage=lineage)
 
 
 class Host:
@@ -142,6 +186,42 @@ NOT_EXCUSED = [
         replace(installing(container_id="other"), container=in_container().container),
         id="in another container than the event",
     ),
+    pytest.param(FILELESS, replace(COPY, mnt_ns=1), copies(replace(RUNC, size_bytes=99)), id="a copy of another"),
+    pytest.param(FILELESS, replace(COPY, size_bytes=99), copies(RUNC), id="of another size than the copy before"),
+    pytest.param(FILELESS, replace(COPY, mnt_ns=1), copies(packaged("/usr/bin/bash"), RUNC), id="a shell between"),
+    pytest.param(FILELESS, COPY, copies(RUNC, size_bytes=99), id="by way of something of another size"),
+    pytest.param(COMMAND, process_exec(), installing(lineage=(DPKG,)), id="that nobody known started"),
+    pytest.param(FILES, file_open(TREE), building(), id="below the tree, but in no chroot"),
+    pytest.param(FILES, IN_TREE, building(DASH), id="in a chroot, with no builder"),
+    pytest.param(FILES, IN_TREE, building(DASH, actor=process(exe=None, container_id=None)), id="by nobody known"),
+    pytest.param(FILES, IN_TREE, building(BUILDER), id="a builder that nobody started"),
+    pytest.param(FILES, IN_TREE, building(BUILDER, DPKG), id="a builder that another started"),
+    pytest.param(FILES, IN_TREE, building(BUILDER, INSIDE, DASH), id="a builder whose starter is farther up"),
+    pytest.param(FILES, IN_TREE, building(BUILDER, replace(DASH, exe=None)), id="started by nobody known"),
+    pytest.param(
+        FILES,
+        IN_TREE,
+        building(replace(BUILDER, exe=executable("/usr/bin/perl", script=executable("/usr/sbin/builder"))), DASH),
+        id="a script of that path that is no package's",
+    ),
+    pytest.param(
+        FILES,
+        IN_TREE,
+        building(replace(BUILDER, exe=executable("/usr/bin/perl", script_path="/usr/sbin/builder")), DASH),
+        id="a script of that name that nobody looked at",
+    ),
+    pytest.param(FILES, IN_TREE, building(replace(BUILDER, exe=packaged("/usr/sbin/builder")), DASH), id="no script"),
+    pytest.param(FILES, IN_TREE, building(replace(BUILDER, ld_preload="/tmp/x.so"), DASH), id="with another's code"),
+    pytest.param(FILES, replace(IN_TREE, flags=("fd_raced",)), building(), id="the name of a decoy"),
+    pytest.param(FILES, file_unlink(TREE), building(), id="taken away outside"),
+    pytest.param(FILES, file_truncate(TREE), building(), id="cut outside"),
+    pytest.param(FILES, file_rename("/x", TREE, new_path_in_root=BELOW), building(), id="brought from outside"),
+    pytest.param(FILES, file_rename(TREE, "/x", old_path_in_root=BELOW), building(), id="brought outside"),
+    pytest.param(FILES, file_link(TREE, "/x", path_in_root=BELOW), building(), id="another name of one outside"),
+    pytest.param(FILES, file_link("/x", TREE, target_in_root=BELOW), building(), id="another name outside"),
+    pytest.param(FILES, file_link("/x", "y", symbolic=True), building(), id="a symbolic link outside"),
+    pytest.param(FILES, process_exec(), building(), id="a program from outside"),
+    pytest.param(FILES, fd_dup(), building(), id="an event about no file"),
     pytest.param(SHELL, library_map(), by_hand(size_bytes=1), id="by hand, but others may write it"),
     pytest.param(FILELESS, library_map(size_bytes=100, mnt_ns=HOST_MNT_NS), running(), id="another kind of event"),
 ]
@@ -152,6 +232,26 @@ EXCUSED = [
     pytest.param(LIBRARY, library_map(), installing(), id="all of a company"),
     pytest.param(LIBRARY, library_map(), installing(ld_preload="/usr/lib/libjemalloc.so.2"), id="the system's preload"),
     pytest.param(SHELL, library_map(), by_hand(), id="no package's, and said to be none"),
+    pytest.param(FILELESS, replace(COPY, mnt_ns=1), copies(RUNC), id="a copy that a copy started"),
+    pytest.param(COMMAND, process_exec(), installing(lineage=(DPKG, DASH)), id="under one that the right one started"),
+    pytest.param(FILES, IN_TREE, building(), id="in the tree, under its builder"),
+    pytest.param(FILES, IN_TREE, building(DASH, actor=BUILDER), id="by the builder, in the tree"),
+    pytest.param(FILES, file_unlink(TREE, path_in_root=BELOW), building(), id="taken away in the tree"),
+    pytest.param(FILES, file_truncate(TREE, path_in_root=BELOW), building(), id="cut in the tree"),
+    pytest.param(
+        FILES,
+        file_rename(TREE, TREE, old_path_in_root=BELOW, new_path_in_root=BELOW),
+        building(),
+        id="renamed in the tree",
+    ),
+    pytest.param(
+        FILES, file_link(TREE, TREE, path_in_root=BELOW, target_in_root=BELOW), building(), id="linked in the tree"
+    ),
+    pytest.param(
+        FILES, file_link(TREE, "/x", symbolic=True, path_in_root=BELOW), building(), id="a symbolic link in the tree"
+    ),
+    pytest.param(FILES, process_exec(path_in_root="/x"), building(), id="a program of the tree"),
+    pytest.param(FILES, library_map(path_in_root="/x"), building(), id="a library of the tree"),
     pytest.param(FILELESS, replace(COPY, memfd=False, unlinked=True), running(), id="a copy in an unlinked file"),
 ]
 
@@ -179,7 +279,7 @@ def test_who_is_excused(finding, event, around):
 
     reason = _known.KnownGood(EXCUSES, counters, Host()).excuse(finding, event, context(around))
 
-    assert reason in {"linked", "copy", "company", "by hand"}
+    assert reason in {"linked", "copy", "company", "by hand", "a tree"}
     assert {"classify.excused": 1} == counters.snapshot()
 
 
@@ -203,7 +303,18 @@ def test_each_condition_is_held_by_a_case():
             return False
         return not any(wrongly) and all(rightly) and elsewhere is None
 
-    judging = {"holds", "_bound", "_runs", "_on_host", "_bound_to", "_of_image", "_copied"}
+    judging = {
+        "holds",
+        "_bound",
+        "_begun",
+        "_runs",
+        "_on_host",
+        "_bound_to",
+        "_of_image",
+        "_before",
+        "_copied",
+        "_in_chroot",
+    }
     source = Path(str(_known.__file__)).read_text()
     unnoticed = [
         what
@@ -239,6 +350,12 @@ writer = ["/usr/bin/ld"]
         pytest.param('ld"]', 'ld"]\nunpackaged = ""', r"excuse\[0\].unpackaged: say why", id="waived for no reason"),
         pytest.param('"/usr/bin/ld"', '"ld"', r"excuse\[0\].writer: 'ld' must be", id="a bare name"),
         pytest.param('"/usr/bin/ld"', '"/usr/bin/*"', r"excuse\[0\].writer: '/usr/bin/\*' must be", id="a directory"),
+        pytest.param(
+            'writer = ["/usr', 'script = ["/usr', r"excuse\[0\].script: give `chroot = true`", id="any script"
+        ),
+        pytest.param('ld"]', 'ld"]\nsteerable = ""', r"excuse\[0\].steerable: say why", id="steered for no reason"),
+        pytest.param('ld"]', 'ld"]\nstarted_by = ["/b"]', r"excuse\[0\].started_by: give `under`", id="of nobody"),
+        pytest.param('writer = ["/usr', 'started_by = ["/usr', r"excuse\[0\]: give at least one", id="a starter alone"),
         pytest.param("[[excuse]]", "[[other]]", r"unknown field `other`", id="unknown table"),
     ],
 )
@@ -260,6 +377,48 @@ def test_a_file_that_is_not_text_or_not_there_says_so(tmp_path):
         _known.read(binary)
     with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
         _known.read(tmp_path / "gone.toml")
+
+
+ENTRIES = [pytest.param(one, id=f"{number}-{one.finding}") for number, one in enumerate(_known.bundled())]
+
+
+def meeting(entry, package):
+    """Return an event and surroundings that meet every binding of an entry with programs of `package`, on the host."""
+    exe = {name: executable(paths[0].replace("*", "x"), package=package, size_bytes=9) for name, paths in bound(entry)}
+    ran = {name: process(exe=one, container_id=None) for name, one in exe.items()}
+    if "script" in exe:
+        ran["script"] = process(exe=executable("/usr/bin/python3", script=exe["script"]), container_id=None)
+    actor = ran.get("actor", process(container_id=None, replaced=exe.get("replaced")))
+    above = [ran[name] for name in ("parent", "under", "script", "started_by") if name in ran]
+    writer = Writer(process=ran["writer"], at_ns=1, path="/x") if "writer" in ran else None
+    event = process_exec(path_in_root="/x", size_bytes=9, mnt_ns=HOST_MNT_NS)
+    return event, on_host(actor=actor, lineage=tuple(above), writer=writer)
+
+
+def bound(entry):
+    return [(name, paths) for name in _known.BINDINGS if (paths := getattr(entry, name))]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_an_impostor_is_excused_by_no_entry_that_ships(entry):
+    """What an entry excuses in a package's program, it does not in another file at the very path."""
+    sensitivity = min(entry.at, key=lambda level: level.value)
+    known = _known.KnownGood([entry], Counters(), None if entry.unpackaged is None else Host())
+    genuine, around = meeting(entry, "some-package")
+    forged, impostors = meeting(entry, None)
+
+    assert entry.reason == known.excuse(entry.finding, genuine, context(around, sensitivity))
+    assert known.excuse(entry.finding, forged, context(impostors, sensitivity)) is None
+
+
+@pytest.mark.parametrize("entry", [one for one in ENTRIES if one.values[0].chroot])
+def test_what_leaves_the_chroot_is_excused_by_no_entry_that_ships(entry):
+    """Nor is what is done to the host, be the program what it may."""
+    genuine, around = meeting(entry, "some-package")
+
+    known = _known.KnownGood([entry], Counters())
+
+    assert known.excuse(entry.finding, replace(genuine, path_in_root=None), context(around)) is None
 
 
 def test_bundled_excuses_name_findings_that_exist():
