@@ -25,6 +25,8 @@ from tests.system.running import Run
 LOW = 2.0
 ERRAND_S = 300.0
 FILELESS = "DefenseEvasion:Runtime/FilelessExecution"
+# Three processes between this one and the work, so that what tells the end of it is no company for the work.
+_APART = ("/bin/sh", "-c", '"$@"; exit $?', "sh") * 3
 # What the programs of a distribution are given by an engine that lets them be root: what docker grants.
 _GRANTED = (
     "CHOWN",
@@ -63,6 +65,8 @@ def told_of(run: Run, errand: Errand, *, count: int, inside: bool) -> list[Found
     where = "in a container" if inside else "on the host"
     by_type = dict(Counter(found.type for found in said))
     print(f"\nquiet: {errand.name} {where}: {len(loud)} findings above Low; all: {by_type}")  # noqa: T201  shown by -s
+    for found in loud:
+        print(f"quiet: {shown(found)}")  # noqa: T201  as above
     return loud
 
 
@@ -70,14 +74,17 @@ def shown(found: Found) -> str:
     """Return what a person needs to see who was disturbed for nothing."""
     process = found.process
     lineage = [ancestor.get("executablePath") for ancestor in process.get("lineage", ())][:6]
-    return f"{found.type}: {found.document['description']} by {process.get('executablePath')} under {lineage}"
+    more = found.document["service"].get("additionalInfo", {}).get("value", "")
+    return f"{found.type}: {found.document['description']} by {process.get('executablePath')} under {lineage} {more}"
 
 
 def done_on_host(errand: Errand, word: str, count: int) -> None:
     """Run the script in a directory of its own on this host."""
     with scratch_directory() as directory:
+        script = directory / "errand"  # a file: text on a command line would be taken for what somebody typed
+        script.write_text(errand.script, encoding="utf-8")
         said = subprocess.run(
-            ["/bin/sh", "-euc", errand.script, "sh", word],
+            [*_APART, "/bin/sh", "-eu", script, word],
             cwd=directory,
             env=environment(count),
             stdin=subprocess.DEVNULL,
@@ -105,8 +112,10 @@ def done_inside(errand: Errand, word: str, count: int) -> None:
     if errand.host_only is not None:
         pytest.skip(errand.host_only)
     with running_container(capabilities=CAPABILITIES) as container:
-        script = f"mkdir /srv/work; cd /srv/work\n{errand.script}"
-        said = container.exec(["/bin/sh", "-euc", script, "sh", word], environment(count))
+        home = container.directory / "rootfs/srv/work"
+        home.mkdir(mode=0o755)
+        (home / "errand").write_text(errand.script, encoding="utf-8")
+        said = container.exec(["/bin/sh", "-euc", "cd /srv/work; . ./errand", "sh", word], environment(count))
     assert 0 == said.status, (errand.name, said.stdout[-1000:], said.stderr[-2000:])
 
 
