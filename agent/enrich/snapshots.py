@@ -143,7 +143,6 @@ class Snapshots:
             unlinked=event.unlinked,
             upper=event.upper,
             script_path=script_of(event),
-            script=script,
         )
         return msgspec.structs.replace(
             before,
@@ -151,6 +150,7 @@ class Snapshots:
             parent_uuid=self._parent_uuid(parent, before),
             exe=self._shells.marked(exe),
             replaced=before.exe,
+            script=script,
             name=name_of(exe, event.comm),
             args=cut(event.args, self._args_limit),
             cwd=event.cwd,

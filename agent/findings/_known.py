@@ -171,9 +171,7 @@ class _Rule:
 
     def _runs(self, process: Process, paths: re.Pattern[str], context: Context, *, script: bool = False) -> bool:
         """Answer whether a process runs a program, or a script, at one of `paths` that is what its path says."""
-        exe = process.exe
-        if exe is not None and script:
-            exe = exe.script
+        exe = process.script if script else process.exe
         if exe is None or foreign(process.ld_preload, process.ld_library_path):
             return False
         if process.container_id is None:

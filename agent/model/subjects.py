@@ -30,9 +30,6 @@ class Executable(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the shell that it is: its own, or that of the shell which it is another name or a copy of."""
     package: str | None = None
     """Of the host's, that owns it; None: none, or nobody asked."""
-    script: Executable | None = None
-    """The file of the script that the kernel gave to it, where known good company names one of that name; by its path
-    without links, as it was just afterwards."""
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +44,9 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     """None for a kernel thread, or when it was gone before it could be read."""
     replaced: Executable | None = None
     """The program this same process ran before its last exec."""
+    script: Executable | None = None
+    """The file of the script that the kernel gave to its program, where known good company names one of that name; by
+    its path without links, as it was just afterwards."""
     name: str | None = None
     """Basename of the executable, else comm."""
     args: tuple[str, ...] = ()

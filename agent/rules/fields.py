@@ -72,7 +72,7 @@ class Table(NamedTuple):
 Shape = Leaf | Table
 
 SECRETS = frozenset({"args", "args_tail", "command_line"})
-_UNSAID = frozenset({"time_ns", "existing", "exe", "stdio", "cookie", "container_id"})
+_UNSAID = frozenset({"time_ns", "existing", "exe", "script", "stdio", "cookie", "container_id"})
 _UNSAID_ENDS = ("at_ns", "started_ns", "uuid", "boot_id")
 """Left out: moments and numbers that no rule can know, what is always so, and what is there under another name."""
 _SIMPLE: dict[type[inspect.Type], Holds] = {

@@ -106,7 +106,7 @@ def by_hand(**exe):
     return on_host(actor=process(exe=executable("/opt/bin/tool", **exe), container_id=None))
 
 
-BUILDER = process(exe=executable("/usr/bin/perl", script=packaged("/usr/sbin/builder")), container_id=None)
+BUILDER = process("/usr/bin/perl", script=packaged("/usr/sbin/builder"), container_id=None)
 TREE, BELOW = "/srv/tree/etc/passwd", "/etc/passwd"
 IN_TREE = file_open(TREE, path_in_root=BELOW)
 INSIDE = process("/srv/tree/usr/bin/dpkg", container_id=None)
@@ -201,16 +201,18 @@ NOT_EXCUSED = [
     pytest.param(
         FILES,
         IN_TREE,
-        building(replace(BUILDER, exe=executable("/usr/bin/perl", script=executable("/usr/sbin/builder"))), DASH),
+        building(replace(BUILDER, script=executable("/usr/sbin/builder")), DASH),
         id="a script of that path that is no package's",
     ),
     pytest.param(
         FILES,
         IN_TREE,
-        building(replace(BUILDER, exe=executable("/usr/bin/perl", script_path="/usr/sbin/builder")), DASH),
+        building(replace(BUILDER, script=None, exe=executable("/usr/bin/perl", script_path="/usr/sbin/builder")), DASH),
         id="a script of that name that nobody looked at",
     ),
-    pytest.param(FILES, IN_TREE, building(replace(BUILDER, exe=packaged("/usr/sbin/builder")), DASH), id="no script"),
+    pytest.param(
+        FILES, IN_TREE, building(replace(BUILDER, script=None, exe=packaged("/usr/sbin/builder")), DASH), id="no script"
+    ),
     pytest.param(FILES, IN_TREE, building(replace(BUILDER, ld_preload="/tmp/x.so"), DASH), id="with another's code"),
     pytest.param(FILES, replace(IN_TREE, flags=("fd_raced",)), building(), id="the name of a decoy"),
     pytest.param(FILES, file_unlink(TREE), building(), id="taken away outside"),
@@ -387,7 +389,7 @@ def meeting(entry, package):
     exe = {name: executable(paths[0].replace("*", "x"), package=package, size_bytes=9) for name, paths in bound(entry)}
     ran = {name: process(exe=one, container_id=None) for name, one in exe.items()}
     if "script" in exe:
-        ran["script"] = process(exe=executable("/usr/bin/python3", script=exe["script"]), container_id=None)
+        ran["script"] = process("/usr/bin/python3", script=exe["script"], container_id=None)
     actor = ran.get("actor", process(container_id=None, replaced=exe.get("replaced")))
     above = [ran[name] for name in ("parent", "under", "script", "started_by") if name in ran]
     writer = Writer(process=ran["writer"], at_ns=1, path="/x") if "writer" in ran else None
