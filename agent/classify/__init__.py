@@ -43,6 +43,7 @@ from agent.model import Signal
 from agent.model import Surroundings
 
 T = TypeVar("T")
+_Listener = tuple[AnyFinding, Sensitivity | None]  # with its sensitivity where that is its own
 DIGEST_CHARACTERS = 64  # what engines use for an id; a bare runc or crun takes any name
 SHA256_PENDING = "pending"  # the pipeline fills the hash in, off this path, before delivery
 
@@ -121,9 +122,9 @@ class Classifier:
         self._sensitivity = sensitivity if isinstance(sensitivity, Sensitivities) else Sensitivities(sensitivity)
         self._counters = counters
         self._company = Company(counters)
-        listening = [(event_class, one) for one in types for event_class in one.listens_to]
+        listening = [(event_class, self._at_own(one)) for one in types for event_class in one.listens_to]
         self._listeners = _by_class(listening)
-        self._readers = _by_class((event_class, one) for event_class, one in listening if one.wants_contents)
+        self._readers = _by_class((event_class, one) for event_class, one in listening if one[0].wants_contents)
         self._oddities = _by_class((one.on, one) for one in ODDITIES)
 
     def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
@@ -154,11 +155,11 @@ class Classifier:
         """Return the sizes of the tables, for health."""
         return self._company.sizes()
 
-    def _judged(self, event: Event, context: Context, listeners: Iterable[AnyFinding]) -> list[_Judged]:
+    def _judged(self, event: Event, context: Context, listeners: Iterable[_Listener]) -> list[_Judged]:
         """Return what the types that listen make of an event, each at its own sensitivity."""
         found = []
-        for finding in listeners:
-            asked = self._at(context, finding)
+        for finding, own in listeners:
+            asked = context if own is None else msgspec.structs.replace(context, sensitivity=own)
             evidence = finding.match(event, asked)
             if evidence is not None:
                 found.append(_Judged(finding, _occurrence(finding, event, asked, evidence)))
@@ -193,10 +194,9 @@ class Classifier:
         self._counters.add("classify.held")
         return ()
 
-    def _at(self, context: Context, finding: AnyFinding) -> Context:
-        """Return the context at the sensitivity of one type."""
+    def _at_own(self, finding: AnyFinding) -> _Listener:
         own = self._sensitivity.of(finding.name)
-        return context if own is context.sensitivity else msgspec.structs.replace(context, sensitivity=own)
+        return finding, None if own is self._sensitivity.default else own
 
     def _context(self, surroundings: Surroundings, actor: Process) -> Context:
         return Context(

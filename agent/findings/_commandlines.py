@@ -14,18 +14,19 @@ shell, where only the name tells what it does.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from functools import lru_cache
 from itertools import islice
 from itertools import takewhile
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from agent.findings import _encoded
+from agent.findings import _options
 from agent.findings import _patterns
 from agent.findings._shelltext import MARK
 from agent.findings._shelltext import Command
@@ -39,25 +40,27 @@ TEXTS_DEEP_MAX = 3  # a text in a text in a text; and so for what is decoded
 PIPELINES_MAX = 1024  # of one command line, everything in it counted
 LINES_KEPT = 64  # the five findings ask about the same event, and then about its parent
 _VERSIONED = re.compile(r"(python|perl|ruby|php|lua|node|tclsh|bash|ksh)[-.]?\d[\d.]*")
-_SPACES = re.compile(r"\s+")
-_CODE_OPTION = re.compile(r"-[A-Za-z]*[ceErx]|--eval|--command")
-_TEXT_OPTION = re.compile(r"[-+][A-Za-z]*c")
 _LIMIT = re.compile(r"-?\d+(?:\.\d+)?[smhd]?")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_NO_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _DECODES = ("b64decode", "decode_base64", "base64_decode", "decode64", "base64")
 _BUILTINS = frozenset({"history", "unset", "export", "set", "shopt", "declare", "alias", "trap", "eval", "source", "."})
 
 
-class Line(NamedTuple):
-    """A command line made comparable: its pipelines in order, those of its texts among them."""
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A command line made comparable: its pipelines in order, those of its texts among them.
+
+    The same one comes for the same command line, so that what was found in it can be kept by its identity.
+    """
 
     pipelines: tuple[Pipeline, ...]
     hidden: tuple[Pipeline, ...]
     """Those that had to be decoded first."""
     text: bool
     """Whether there was shell text at all."""
+
+
+_NOTHING = Line((), (), text=False)
 
 
 def of_exec(event: ProcessExec) -> Line:
@@ -68,7 +71,7 @@ def of_exec(event: ProcessExec) -> Line:
 def of_process(process: Process) -> Line:
     """Return what a process was last started with, as far as it is known."""
     if process.exe is None:
-        return Line((), (), text=False)
+        return _NOTHING
     return _line(process.exe.path, process.exe.script_path, process.args)
 
 
@@ -97,6 +100,11 @@ def _group(group: str) -> frozenset[str]:
 
 @lru_cache(maxsize=LINES_KEPT)
 def _line(path: str, script: str | None, args: tuple[str, ...]) -> Line:
+    return _NOTHING if script is None and is_ordinary(path, args) else in_full(path, script, args)
+
+
+def in_full(path: str, script: str | None, args: tuple[str, ...]) -> Line:
+    """Return a command line with all that is in it, ordinary or not."""
     command = _told(path, script, args)
     found = list(islice(_top(command), PIPELINES_MAX))
     return Line(
@@ -104,6 +112,22 @@ def _line(path: str, script: str | None, args: tuple[str, ...]) -> Line:
         hidden=tuple(pipeline for pipeline, hidden in found if hidden),
         text=len(found) > 1,
     )
+
+
+def is_ordinary(path: str, args: tuple[str, ...]) -> bool:
+    """Answer whether a program that no pattern is about was started without text: nearly every start.
+
+    Nothing can be found in such a command line: a pattern about any program asks for code, or for what only a shell
+    text has (`_patterns`).
+    """
+    return program_name(path) not in _spoken_of() and not _options.may_say(args)
+
+
+@cache
+def _spoken_of() -> frozenset[str]:
+    """Return the programs that a pattern is about, or that are told apart here."""
+    groups = ("shells", "interpreters", "runs-text", "many-named", "wrappers")
+    return _patterns.programs().union(_BUILTINS, *map(_group, groups))
 
 
 def _told(path: str, script: str | None, args: tuple[str, ...]) -> Command:
@@ -164,24 +188,13 @@ def _texts(command: Command, *, top: bool) -> Iterator[str]:
     if within(name, "shells"):
         yield from command.given
     if within(name, "shells") or within(name, "runs-text") or (top and not within(name, "interpreters")):
-        text = _after(command.words, _TEXT_OPTION)
+        text = _options.text_in(command.words)
         yield from () if text is None else (text,)
-
-
-def _after(words: tuple[str, ...], option: re.Pattern[str]) -> str | None:
-    """Return the first argument that is no option, after the first that is this one."""
-    rest = iter(words[1:])
-    if any(option.fullmatch(word) for word in rest):
-        return next((word for word in rest if not word.startswith(("-", "+"))), None)
-    return None
 
 
 def code_of(command: Command) -> str | None:
     """Return the program text that an interpreter, whatever its name, is given as an argument."""
-    rest = iter(command.words[1:])
-    if any(_CODE_OPTION.fullmatch(word) for word in rest):
-        return "\n".join(rest) or None
-    return None
+    return _options.code_in(command.words)
 
 
 def _unwrapped(command: Command) -> Command:
@@ -217,7 +230,7 @@ def _decoded(pipeline: Pipeline) -> Iterator[str]:
         if before is not None and name_of(before) in {"echo", "printf"}:
             texts = (*texts, "".join(word for word in before.words[1:] if word not in {"-n", "-e", "-ne", "%s"}))
         for text in texts:
-            yield from _bytes_of(text, hexadecimal=name_of(command) == "xxd")
+            yield from _encoded.text_of(text, hexadecimal=name_of(command) == "xxd")
 
 
 def _is_decoder(command: Command) -> bool:
@@ -239,24 +252,11 @@ def _decoded_code(command: Command) -> Iterator[Pipeline]:
     for _ in range(TEXTS_DEEP_MAX):
         if code is None or not any(word in code for word in _DECODES):
             return
-        texts = [text for literal in _BASE64.findall(code) for text in _bytes_of(literal, hexadecimal=False)]
+        texts = [text for literal in _encoded.LITERAL.findall(code) for text in _encoded.text_of(literal)]
         code = "\n".join(texts) or None
         for text in texts:
             yield (Command(words=(command.words[0], "-c", text)),)
             yield from read(text)
-
-
-def _bytes_of(text: str, *, hexadecimal: bool) -> Iterator[str]:
-    """Yield the text that an encoded one stands for, if it is one."""
-    try:
-        if hexadecimal:
-            yield bytes.fromhex(text).decode(errors="replace")
-            return
-        kept = _NO_BASE64.sub("", text.translate({ord("-"): "+", ord("_"): "/"}))
-        kept = kept[: len(kept) - (len(kept) % 4 == 1)]
-        yield base64.b64decode(kept + "=" * (-len(kept) % 4)).decode(errors="replace")
-    except (ValueError, binascii.Error):
-        return
 
 
 def runs_stdin(command: Command) -> bool:

@@ -52,15 +52,26 @@ _OWN = frozenset(
         "--randomx-no-rdmsr",
     }
 )
+_ANY_OPTION = _WHERE | _WHO | _PASSWORD | _HOW | _OWN
 _OF_MINERS = frozenset({"a pool", "a wallet", "an algorithm", "an option of miners"})
 _TRIPLE = frozenset({"an address", "a user", "the password x"})
 
 
-def signs(args: Iterable[str], context: Context) -> frozenset[str]:
+def signs(args: tuple[str, ...], context: Context) -> frozenset[str]:
     """Return in words what makes the arguments those of a miner; none when they are not."""
+    if not may_say(args):
+        return frozenset()
     found = frozenset(_signs(args, context))
     several = len(found) > 1 and not _OF_MINERS.isdisjoint(found)
     return found if several or found >= _TRIPLE else frozenset()
+
+
+def may_say(args: tuple[str, ...]) -> bool:
+    """Answer whether there can be a sign in the arguments, without looking at each: mostly there is none."""
+    if not _ANY_OPTION.isdisjoint(args):
+        return True
+    text = "\0".join(args)
+    return "://" in text or ("=" in text and any(f"{option}=" in text for option in _ANY_OPTION))
 
 
 def _signs(args: Iterable[str], context: Context) -> Iterator[str]:

@@ -74,7 +74,9 @@ def _network_stdio(event: ProcessExec, _: Context) -> str | None:
 
 
 def _preloaded(event: ProcessExec, _: Context) -> str | None:
-    foreign = [path for path in re.split("[: ]", event.ld_preload or "") if path and not _of_system(path)]
+    if not event.ld_preload:
+        return None
+    foreign = [path for path in re.split("[: ]", event.ld_preload) if path and not _of_system(path)]
     return f"{event.path} was started with {foreign[0]} preloaded" if foreign else None
 
 

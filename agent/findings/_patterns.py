@@ -106,6 +106,14 @@ def names() -> Names:
 
 
 @cache
+def tactics() -> tuple[str, ...]:
+    """Return the tactics that there are patterns of."""
+    files = resources.files(__package__).joinpath("commands").iterdir()
+    stems = (file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return tuple(sorted(stem for stem in stems if stem != "names"))
+
+
+@cache
 def patterns(tactic: str) -> tuple[Pattern, ...]:
     """Return the patterns of a tactic, such as `execution`.  Raises `ConfigError` naming file and entry."""
     file = _bundled(tactic)
@@ -119,6 +127,15 @@ def patterns(tactic: str) -> tuple[Pattern, ...]:
 def facets(tactic: str) -> tuple[Facet, ...]:
     """Return the facets of a tactic: the kinds of question of which several at once are one finding."""
     return _read(_bundled(tactic), _File).facet
+
+
+@cache
+def programs() -> frozenset[str]:
+    """Return every program that a pattern or facet of any tactic is about by itself, outside of shell text."""
+    steps = [step for tactic in tactics() for facet in facets(tactic) for step in facet.any]
+    steps += [pattern.is_ for tactic in tactics() for pattern in patterns(tactic)]
+    alone = (step for step in steps if not (step.writes or step.assigned))  # which only a text has
+    return frozenset().union(*(group(step.program) for step in alone))
 
 
 def group(words: tuple[str, ...]) -> frozenset[str]:
@@ -154,6 +171,9 @@ def _check(pattern: Pattern, where: str) -> None:
         raise ConfigError(f"{where}: give `feeds` or `then`, not both")
     if pattern.is_ == Step():
         raise ConfigError(f"{where}: `is` says nothing, so that everything would match")
+    alone = pattern.feeds is None and pattern.then is None
+    if alone and not (pattern.is_.program or pattern.is_.code or pattern.is_.writes or pattern.is_.assigned):
+        raise ConfigError(f"{where}: `is` names no program, code, file or assignment, so that nothing is ordinary")
     for step in (pattern.is_, pattern.feeds, pattern.then):
         _check_groups(step, where)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from functools import lru_cache
 
 from agent.findings import _commandlines
 from agent.findings import _patterns
@@ -37,6 +38,7 @@ def _is_survey(process: Process) -> bool:
     return len(asked(_commandlines.of_process(process))) >= FACETS_MIN
 
 
+@lru_cache(maxsize=_commandlines.LINES_KEPT)
 def asked(line: Line) -> frozenset[str]:
     """Return the names of the questions in a command line."""
     commands = (command for pipeline in line.pipelines for command in pipeline)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from agent.findings import _commandlines
@@ -27,6 +28,8 @@ from agent.model import ProcessExec
 ANCESTORS = 4  # sh -c, sudo, sh -c again and a wrapper: what one typed line puts between text and program
 INNER_DEEP = 4  # of substitutions: as deep as they are read
 UNIT_SUFFIX = ".service"
+_NEEDS = ("writes", "assigned", "code", "")
+"""Fields of a step that an ordinary program has nothing for; most steps about any program have one."""
 
 
 class Hit(NamedTuple):
@@ -69,19 +72,24 @@ def told(tactic: str, found: Iterable[Hit], lineage: tuple[Process, ...]) -> boo
 
 def hits(tactic: str, line: Line) -> tuple[Hit, ...]:
     """Return the patterns of a tactic that a command line is, each once."""
-    found: dict[str, Hit] = {}
-    for hit in _all_hits(_rules(tactic), line):
-        found.setdefault(hit.pattern.name, hit)
-    return tuple(found.values())
+    return _found(line).get(tactic, ())
 
 
-def _all_hits(rules: _Rules, line: Line) -> Iterator[Hit]:
-    hidden = {id(pipeline) for pipeline in line.hidden}
+@lru_cache(maxsize=_commandlines.LINES_KEPT)
+def _found(line: Line) -> dict[str, tuple[Hit, ...]]:
+    """Return, by tactic, what a command line is: of all at once, since all are asked about each program."""
+    found: dict[str, dict[str, Hit]] = {}
+    for rule, hit in _all_hits(_rules(), line):
+        found.setdefault(rule.tactic, {}).setdefault(hit.pattern.name, hit)
+    return {tactic: tuple(by_name.values()) for tactic, by_name in found.items()}
+
+
+def _all_hits(rules: _Rules, line: Line) -> Iterator[tuple[_Rule, Hit]]:
     for pipeline in line.pipelines:
         for rule, service in _rules_of(rules, pipeline, text=line.text):
-            yield Hit(rule.pattern, service, id(pipeline) in hidden)
+            yield rule, Hit(rule.pattern, service, any(pipeline is each for each in line.hidden))
     if len(line.pipelines) > 1:
-        yield from (Hit(rule.pattern, None, hidden=False) for rule in rules.following if rule.followed(line))
+        yield from ((rule, Hit(rule.pattern, None, hidden=False)) for rule in rules.following if rule.followed(line))
 
 
 def _rules_of(rules: _Rules, pipeline: Pipeline, *, text: bool) -> Iterator[tuple[_Rule, str | None]]:
@@ -134,6 +142,11 @@ class Check:
         self._writes = _Words(step.writes)
         self._assigned = _Words(step.assigned)
 
+    @property
+    def need(self) -> str:
+        """Return one thing that a command must have for the step to hold, '' when nothing is sure."""
+        return next((need for need in _NEEDS if need and getattr(self._step, need)), "")
+
     def holds(self, command: Command) -> bool:
         """Answer whether a command is what the step says, but for what it is fed and which file it runs."""
         if self.programs and _commandlines.name_of(command) not in self.programs:
@@ -173,7 +186,8 @@ class Check:
 class _Rule:
     """A pattern, ready to be asked about many command lines."""
 
-    def __init__(self, pattern: Pattern) -> None:
+    def __init__(self, tactic: str, pattern: Pattern) -> None:
+        self.tactic = tactic
         self.pattern = pattern
         self.first = Check(pattern.is_)
         self.is_alone = pattern.feeds is None and pattern.then is None
@@ -236,29 +250,45 @@ def _runs_one_of(files: set[str], command: Command) -> bool:
     return script.rpartition("/")[2] in files
 
 
-class _Rules:
-    """The patterns of a tactic, by the programs they are about."""
+def _has(command: Command, need: str) -> bool:
+    """Answer whether a command has what every rule of a need looks at first."""
+    match need:
+        case "writes":
+            return bool(command.writes)
+        case "assigned":
+            return bool(command.assigned)
+    return _commandlines.code_of(command) is not None
 
-    def __init__(self, patterns: tuple[Pattern, ...]) -> None:
-        rules = tuple(map(_Rule, patterns))
+
+class _Rules:
+    """The patterns of all tactics, by the programs they are about."""
+
+    def __init__(self) -> None:
+        tactics = _patterns.tactics()
+        rules = tuple(_Rule(tactic, pattern) for tactic in tactics for pattern in _patterns.patterns(tactic))
         self.feeding = tuple(rule for rule in rules if rule.pattern.feeds is not None)
         self.following = tuple(rule for rule in rules if rule.pattern.then is not None)
         alone = tuple(rule for rule in rules if rule.is_alone)
-        self._anybody = tuple(rule for rule in alone if not rule.first.programs)
+        anybody = tuple(rule for rule in alone if not rule.first.programs)
+        needs = {need: tuple(rule for rule in anybody if rule.first.need == need) for need in _NEEDS}
+        self._by_need = tuple((need, rules) for need, rules in needs.items() if rules)
         self._by_program: dict[str, tuple[_Rule, ...]] = {}
         for rule in alone:
             for name in rule.first.programs:
                 self._by_program[name] = (*self._by_program.get(name, ()), rule)
 
-    def about(self, command: Command) -> Iterator[_Rule]:
-        """Yield those that a command alone can be."""
-        yield from self._by_program.get(_commandlines.name_of(command), ())
-        yield from self._anybody
+    def about(self, command: Command) -> Iterable[_Rule]:
+        """Return those that a command alone can be: of those about any program, what it has the one need of."""
+        found = self._by_program.get(_commandlines.name_of(command), ())
+        for need, rules in self._by_need:
+            if not need or _has(command, need):
+                found += rules
+        return found
 
 
 @cache
-def _rules(tactic: str) -> _Rules:
-    return _Rules(_patterns.patterns(tactic))
+def _rules() -> _Rules:
+    return _Rules()
 
 
 @cache

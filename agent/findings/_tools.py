@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import cache
+from functools import lru_cache
 from importlib import resources
 
 import msgspec
@@ -52,6 +53,7 @@ def patterns() -> tuple[re.Pattern[bytes], ...]:
     return tuple(re.compile(pattern.encode("ascii"), re.IGNORECASE) for pattern in data().patterns)
 
 
+@lru_cache(maxsize=256)
 def names_of(path: str) -> tuple[str, ...]:
     """Return a file's name in lower case, and what it is without version and platform."""
     name = path.rpartition("/")[2][:NAME_CHARACTERS_MAX].lower()

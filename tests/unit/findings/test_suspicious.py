@@ -6,15 +6,27 @@ import base64
 import shlex
 
 import pytest
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from agent import findings
+from agent import intel
+from agent.counters import Counters
 from agent.errors import ConfigError
+from agent.findings import _commandlines
+from agent.findings import _mining
 from agent.findings import _patterns
+from agent.findings import _survey
 from agent.findings import _suspicious
 from agent.findings._commandlines import Line
 from agent.findings._commandlines import of_exec
 from agent.findings._examples import command
+from agent.findings._examples import on_host
+from agent.findings._examples import process
 from agent.findings._patterns import Pattern
 from agent.findings._patterns import Step
+from agent.model import Context
 from agent.model import Severity
 
 TACTICS = ("execution", "defense_evasion", "persistence", "privilege_escalation", "discovery")
@@ -125,3 +137,64 @@ def test_text_in_encoded_text_is_read(depth):
 def test_a_star_stands_for_any_characters(text, pieces, like):
     """Pieces are found in order, and none twice."""
     assert like is _suspicious._is_like(text, pieces)
+
+
+def told(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+CORPUS = sorted({text for each in EVERY for text in (*each.values[1].fires, *each.values[1].silent)})
+FACETED = sorted({text for facet in _patterns.facets("discovery") for text in (*facet.fires, *facet.silent)})
+WORDS = sorted({word for text in (*CORPUS, *FACETED) for word in told(text)} | {"", "-", "-c", "+c", "-\0c", "a\0-c"})
+CONTEXT = Context(
+    host=on_host().host,
+    actor=process(),
+    intel=intel.bundled(),
+    benign=findings.known_good(Counters()),
+    changes=findings.recent_changes(),
+)
+MINERS = [
+    *sorted(_mining._ANY_OPTION),
+    "stratum+tcp://x:1",
+    "x:1",
+    "x",
+    "--url=stratum://x:1",
+    "-a",
+    "rx/0",
+    "--coin=x",
+]
+
+
+@given(st.sampled_from(WORDS), st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=6))
+@settings(max_examples=2000, deadline=None)
+def test_nothing_is_found_in_what_is_ordinary(program, rest):
+    """What is sent back unread, by the program's name and for want of options, has no pattern and asks nothing."""
+    args = (program, *rest)
+    full = _commandlines.in_full(program, None, args)
+    found = {tactic: _suspicious.hits(tactic, full) for tactic in TACTICS}
+
+    if _commandlines.is_ordinary(program, args):
+        assert dict.fromkeys(TACTICS, ()) == found
+        assert frozenset() == _survey.asked(full)
+
+
+def test_what_entries_are_about_is_found_in_full_and_shortened_alike():
+    """Of all that the entries name nothing changes when it is first asked whether a command line is ordinary."""
+    for text in (*CORPUS, *FACETED):
+        program, *rest = told(text)
+        args = (program, *rest)
+        short, full = _commandlines._line(program, None, args), _commandlines.in_full(program, None, args)
+        assert _survey.asked(short) == _survey.asked(full), text
+        for tactic in TACTICS:
+            assert _suspicious.hits(tactic, short) == _suspicious.hits(tactic, full), text
+
+
+@given(st.lists(st.sampled_from(MINERS) | st.text(max_size=8), max_size=5))
+@settings(max_examples=1000, deadline=None)
+def test_no_sign_of_a_miner_in_what_is_not_looked_at(args):
+    """Arguments that are sent back as a whole have no sign of a miner in any."""
+    if not _mining.may_say(tuple(args)):
+        assert [] == list(_mining._signs(args, CONTEXT))
