@@ -6,6 +6,7 @@ network is gone with the child, which ends after ten seconds even if we are kill
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -14,6 +15,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 
 from agent.errors import HostUnsupported
@@ -27,6 +29,7 @@ CLASS_IN = 1  # RFC 1035 3.2.4
 RECURSION_DESIRED = 0x0100  # RFC 1035 4.1.1
 RESPONSE = 0x8180  # RFC 1035 4.1.1: QR, and both sides do recursion
 QUESTION_NAME = 0xC00C  # RFC 1035 4.1.4: a pointer to the name behind the head
+PATIENCE_SECONDS = 0.05  # a hundredth of what resolv.conf(5) has a resolver wait
 MESSAGE_BYTES = 512  # RFC 1035 4.2.1
 _CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 _SIOCSIFFLAGS, _SIOCSIFADDR = 0x8914, 0x8916  # include/uapi/linux/sockios.h
@@ -35,13 +38,13 @@ _UP = 0x41  # IFF_UP | IFF_RUNNING, include/uapi/linux/if.h
 
 def ask(name: str) -> Deed:
     """Have a child ask itself for the address of `name`.  Raises `HostUnsupported`."""
-    pid = alone(lambda: _ask(name, None))
+    pid = alone(lambda: _ask(name, None), or_here=True)
     return done(pid, f"asked a resolver of its own, which did not answer, for {name}")
 
 
 def ask_and_hear(name: str, address: str) -> Deed:
     """Have a child ask itself for the address of `name`, and be told `address`.  Raises `HostUnsupported`."""
-    pid = alone(lambda: _ask(name, address))
+    pid = alone(lambda: _ask(name, address), or_here=True)
     return done(pid, f"asked a resolver of its own for {name}, which said {address}")
 
 
@@ -56,15 +59,16 @@ def done(pid: int, note: str) -> Deed:
     return Deed(pid=pid, path=os.path.realpath(sys.executable), container_id=None, note=note)
 
 
-def alone(deed: Callable[[], None]) -> int:
+def alone(deed: Callable[[], None], *, or_here: bool = False) -> int:
     """Do `deed` in a child that has a network of its own; return the child's pid.
 
+    `or_here`: where that is refused, as in a container, in the network that we are in; for what stays on its loopback.
     Raises `HostUnsupported` with what it failed at.
     """
     ours, its = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _child(deed, its)
+        _child(deed, its, or_here=or_here)
     os.close(its)
     try:
         with os.fdopen(ours, encoding="utf-8", errors="replace") as end:
@@ -77,13 +81,14 @@ def alone(deed: Callable[[], None]) -> int:
     return pid
 
 
-def _child(deed: Callable[[], None], its: int) -> None:
+def _child(deed: Callable[[], None], its: int, *, or_here: bool) -> None:
     """Do it and end, whatever happens; say what failed."""
     status = 1
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(int(TIMEOUT_SECONDS))
-        _leave_the_network()
+        with contextlib.suppress(*((PermissionError,) if or_here else ())):
+            _leave_the_network()
         deed()
         status = 0
     except PermissionError:
@@ -138,6 +143,7 @@ def _ask(name: str, address: str | None) -> None:
         resolver.bind((HERE, DNS_PORT))
         asker.sendto(question(name, secrets.randbits(16)), (HERE, DNS_PORT))
         asked, whence = resolver.recvfrom(MESSAGE_BYTES)
+        time.sleep(PATIENCE_SECONDS)  # who asks waits for an answer
         if address is not None:
             resolver.sendto(answer(asked, address), whence)
             asker.recv(MESSAGE_BYTES)

@@ -14,7 +14,7 @@ import pytest
 from tests.kernel.task import Task
 from tests.kernel.task import task
 
-MANY = 5_000
+MANY = 500  # ten times as many in tests/system/test_fargate.py
 BEHAVIOURS = Path(__file__).with_name("behaviours.py")
 
 

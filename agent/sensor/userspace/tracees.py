@@ -27,6 +27,7 @@ from agent.sensor.userspace.outlet import Outlet
 LIMIT = 16_384  # threads: wait(2) looks through all of them, 10 us for each thousand
 LOOK_S = 0.02  # between two looks at the last pid: 50 reads of 8 us a second
 LOOK_SHARE = 50  # and after a look through /proc as many times as long as that took: 2 % of a processor
+_RUNTIME = b"runc:["  # what runc calls itself in a container that it enters: what it will run is told at its exec
 _PASSES = 8  # through the threads of a process that makes new ones meanwhile
 
 
@@ -57,12 +58,12 @@ class Tracees:
             return
         self._last = last
         pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        self._due_s = now_s + max(LOOK_S, (time.monotonic() - now_s) * LOOK_SHARE)
         for pid in sorted(pids - self.threads.keys() - self._own):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
                 self._meet(pid, fresh=fresh)
         for pid in self._alone.keys() - pids:
             self._forget(pid)
-        self._due_s = now_s + max(LOOK_S, (time.monotonic() - now_s) * LOOK_SHARE)
 
     def is_own(self, pid: int) -> bool:
         """Tell whether a process is ours."""
@@ -108,10 +109,13 @@ class Tracees:
         return len(self.threads) > before
 
     def _name(self, pid: int, who: dict[str, Any], *, fresh: bool) -> None:
-        """Say of a process that it is let alone, and why."""
+        """Say of a process that it is let alone, and why; unless it is ours already, and its first stop yet to come."""
+        tracer = _field(facts.read(f"/proc/{pid}/status", facts.TEXT_BYTES), b"TracerPid")
+        if self._tracing and tracer == os.getpid():
+            self.threads.setdefault(pid, pid)
+            return
         self._watch(pid, pid, who, fresh=fresh)
         if self._tracing:
-            tracer = _field(facts.read(f"/proc/{pid}/status", facts.TEXT_BYTES), b"TracerPid")
             self._outlet.tell({"kind": "alone", "tgid": pid, "tracer": tracer, "status": who["status"]})
 
     def _watch(self, pid: int, because_of: int, who: dict[str, Any], *, fresh: bool) -> None:
@@ -126,7 +130,7 @@ class Tracees:
 
     def _tell(self, pid: int, who: dict[str, Any], *, fresh: bool) -> None:
         message = {"kind": "seen", "time_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME), "tgid": pid, **who}
-        if fresh:
+        if fresh and not who["stat"].partition(b"(")[2].startswith(_RUNTIME):
             message |= {"kind": "exec", "sampled": True, "former": pid, **facts.image(f"/proc/{pid}")}
         self._outlet.tell(message)
 
