@@ -4,7 +4,7 @@
 // opened at all (ebpf/prelude_opens.c).
 //
 // Hooks: the classic tracepoints syscalls:sys_exit_{open,openat,creat} (since
-// 2.6.33) and openat2 (since 5.6), in the caller, when the descriptor is there.
+// 2.6.33), open_by_handle_at (2.6.39) and openat2 (5.6), in the caller, when the descriptor is there.
 // Most opens are reads: the length and the first character of the file's name send
 // those back, and the flags, as the kernel took them, what opens a directory or
 // nothing. openat2 keeps its flags in user memory, so there the file decides. Through
@@ -28,8 +28,8 @@
 // Beyond PLAIN_WRITES a second of one cgroup what is neither new, nor a program, nor
 // sensitive is counted as throttled: a flood must not push out what others do.
 //
-// Blind to: opens by open_by_handle_at, inside the kernel (core dumps); descriptors
-// received from others (SCM_RIGHTS, pidfd_getfd) or inherited; O_PATH; writes through a mapping; the agent itself.
+// Blind to: opens inside the kernel (core dumps); descriptors received from others
+// (SCM_RIGHTS, pidfd_getfd) or inherited; O_PATH; writes through a mapping; the agent itself.
 // In a shared table a decoy regular file of the same access mode is named, and
 // only the user path tells; any decoy that is not written escapes when openat2's
 // flags, too, were changed to a read in time, and behind a decoy that is not
@@ -199,7 +199,7 @@ static __always_inline u32 flags_of_call(s32 id, struct pt_regs *regs)
 	return flags;
 }
 
-// One program for the four calls: each costs compile time at every start.
+// One program for the five calls: each costs compile time at every start.
 int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 {
 	struct open_call call = { .result = CALL_RESULT(ctx) };
@@ -213,7 +213,7 @@ int file_open_exit(SYS_EXIT_CONTEXT *ctx)
 		return 0;
 	struct task_struct *task = current_task();
 	struct file *file = fd_file(task, call.result, &call.trust);
-	if (call.trust)
+	if (call.trust && id != SYS_OPEN_BY_HANDLE_AT) // which is told no name
 		call.user_path = id == SYS_OPEN || id == SYS_CREAT ? ARGUMENT_0(regs) : ARGUMENT_1(regs);
 	file_opened(task, file, &call);
 	return 0;

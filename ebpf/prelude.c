@@ -74,6 +74,7 @@ static void *(*believed)(const void *pointer, u32 type) = (void *)CAST_HELPER;
 #define FLAG_OWNER_UNSURE (1 << 5)
 #define FLAG_OUTCOME_UNKNOWN (1 << 6)
 #define FLAG_SAMPLED (1 << 7) // set by no hook: of what was seen when somebody looked (agent/sensor/userspace)
+#define FLAG_ENVIRONMENT_CUT (1 << 8)
 #define FLAG_EXISTING (1 << 23) // set by no hook: of records of what was there before (agent/sensor/existing)
 
 // By which way a call came in, in the same word: agent/probes/header.py names them.

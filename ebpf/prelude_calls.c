@@ -86,6 +86,7 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_OPEN 2
 #define SYS_CREAT 85
 #define SYS_OPENAT2 437
+#define SYS_OPEN_BY_HANDLE_AT 304
 #define SYS_RENAME 82
 #define SYS_RENAMEAT 264
 #define SYS_RENAMEAT2 316
@@ -139,6 +140,7 @@ static __always_inline u32 way_of_call(struct task_struct *task)
 #define SYS_OPEN -1
 #define SYS_CREAT -1
 #define SYS_OPENAT2 437
+#define SYS_OPEN_BY_HANDLE_AT 265
 #define SYS_RENAME -1
 #define SYS_RENAMEAT 38
 #define SYS_RENAMEAT2 276

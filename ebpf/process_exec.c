@@ -156,11 +156,11 @@ static __always_inline void walk_environment(struct process_exec_record *record,
 		u32 cut = (u64)length / ENV_BYTES;
 		u32 kept = is_loader_variable(text) & ~*(volatile u32 *)&record->cwd_mnt_ns;
 		record->header.len = at + kept * length;
-		record->header.flags |= (kept & cut) * FLAG_TRUNCATED;
+		record->header.flags |= (kept & cut) * (FLAG_TRUNCATED | FLAG_ENVIRONMENT_CUT);
 		from += length - cut;
 		*(volatile u32 *)&record->cwd_mnt_ns = cut;
 	}
-	record->header.flags |= FLAG_TRUNCATED;
+	record->header.flags |= FLAG_TRUNCATED | FLAG_ENVIRONMENT_CUT;
 }
 
 static __always_inline void fill_parent(struct process_exec_record *record, struct task_struct *task)

@@ -215,6 +215,7 @@ class Classifier:
             module=surroundings.module,
             wire=surroundings.wire,
             runtime=surroundings.runtime,
+            led_to=surroundings.led_to,
             contents=surroundings.contents,
             intel=self._intel,
             benign=self._benign,

@@ -154,9 +154,8 @@ class _Agent:
             _tell(statuses)
             packages = Packages(findings.known_paths(), counters=counters)
             closing.callback(packages.close)
-            enricher = Enricher(
-                host=self._host, counters=counters, marks=findings.marks(), scripts=findings.known_scripts()
-            )
+            known, marks = findings.known_scripts(), findings.marks()
+            enricher = Enricher(host=self._host, counters=counters, marks=marks, scripts=known)
             closing.callback(enricher.close)
             enricher.seed()
             delivery = Delivery(spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses)

@@ -18,6 +18,7 @@ from agent.enrich.hashes import Hashes
 from agent.enrich.known_scripts import KnownScripts
 from agent.enrich.limits import DEFAULTS
 from agent.enrich.limits import Limits
+from agent.enrich.links import Links
 from agent.enrich.peers import PeerTable
 from agent.enrich.processes import ProcessTable
 from agent.enrich.procfs import ProcFs
@@ -87,6 +88,7 @@ class Enricher:
         self._siblings = SiblingTable(counters=counters, limit=limits.starters)
         self._questions = Questions(counters=counters, limit=limits.resolvers)
         self._peers = PeerTable(counters=counters, limit=limits.speakers)
+        self._links = Links(procfs=procfs, counters=counters, limit=limits.links)
         self._serving = Serving(counters=counters, limit=limits.servers)
         self._wires = Wires(procfs=procfs, counters=counters, limit=limits.wires, find=self._processes.find)
         executables = Executables(procfs=procfs, limit_bytes=limits.hash_bytes, marks=marks)
@@ -120,6 +122,7 @@ class Enricher:
             wire=self._wired(event, actor, lineage),
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
             module=self._module_file(event, actor),
+            led_to=self._links.led(event),
             runtime=self._runtimes.of(event.file) if isinstance(event, FileOpen) else None,
         )
 
@@ -158,6 +161,7 @@ class Enricher:
             "servers": self._serving.size(),
             "runtimes": self._runtimes.size(),
             "wires": self._wires.size(),
+            "links": self._links.size(),
         }
         return self._processes.sizes() | own | self._hashes.sizes()
 

@@ -84,3 +84,13 @@ def open_cached(root_fd: int, path: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return fd
+
+
+def read_all(fd: int, limit: int) -> bytes:
+    """Read up to `limit` bytes; /proc gives a page at a time."""
+    chunks: list[bytes] = []
+    left = limit
+    while left > 0 and (chunk := os.read(fd, left)):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)

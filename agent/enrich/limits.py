@@ -39,6 +39,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     tables anyway: 8 MB if none was."""
     wires: int = 2_048
     """Processes and pipes that began lately: a reverse shell is put together within a second."""
+    links: int = 1_024
+    """Symbolic links that were made lately: an installation makes some hundreds; a few hundred bytes each."""
     servers: int = 1_024
     """Processes that listen: some hundreds on a full node, with the workers that accept."""
     hashes: int = 4_096

@@ -25,6 +25,7 @@ from agent.enrich import proctext
 from agent.enrich.filestat import FileStat
 from agent.enrich.filestat import file_stat
 from agent.enrich.filestat import open_cached
+from agent.enrich.filestat import read_all
 from agent.enrich.patience import Patience
 from agent.errors import HostUnsupported
 from agent.model import Executable
@@ -158,6 +159,12 @@ class ProcFs:
         kind = named if area.name else "anonymous"
         return Mapping(kind=kind, path=area.name or None, start_address=area.start, end_address=area.end)
 
+    def link_of(self, key: ProcessKey, process: str, name: str) -> str | None:
+        """Return where `cwd` or `fd/N` leads, of `self` or of the number that `key` has for a process; None: gone."""
+        place = f"{key.tgid}" if "self" in process else f"{key.tgid}/root/proc/{process}"
+        link = self._link(f"{place}/{name}".encode())
+        return proctext.text(link) if link is not None and self.is_same(key) else None
+
     def descriptors(self, key: ProcessKey) -> frozenset[int] | None:
         """Return the inodes of the first files that a process has open; None when it is gone."""
         found = set()
@@ -273,7 +280,7 @@ class ProcFs:
         except OSError:
             return None
         try:
-            return _read_all(fd, limit)
+            return read_all(fd, limit)
         except OSError:
             return None
         finally:
@@ -288,13 +295,3 @@ class ProcFs:
             return os.readlink(self._root + b"/" + name)  # noqa: PTH115 - a link may hold any bytes, a Path text
         except OSError:
             return None
-
-
-def _read_all(fd: int, limit: int) -> bytes:
-    """Read up to `limit` bytes; /proc gives a page at a time."""
-    chunks: list[bytes] = []
-    left = limit
-    while left > 0 and (chunk := os.read(fd, left)):
-        chunks.append(chunk)
-        left -= len(chunk)
-    return b"".join(chunks)

@@ -158,6 +158,7 @@ class Snapshots:
             cgroup_path=event.cgroup_path if event.cgroup_path is not None else before.cgroup_path,
             ld_preload=event.ld_preload,
             ld_library_path=event.ld_library_path,
+            environment_cut="environment_cut" in event.flags,
             stdio=event.stdio,
         )
 

@@ -18,7 +18,8 @@ Given together, all must hold.  In a container a program must be of the image:
 not changed since the container started, not in the writable layer.  On the host
 it must belong to a package and have that package's content (agent/enrich/packages.py),
 or with `unpackaged`, which says why, be root's and nobody else's to write.  A program
-into which LD_PRELOAD brings a library from outside the system is none of these.
+into which LD_PRELOAD brings a library from outside the system is none of these, nor is
+one of which that cannot be known, behind an environment of 256 KiB.
 
 Variables make a script read other code (PYTHONPATH, PERL5LIB, DEBOOTSTRAP_DIR).  So an
 entry with `script` holds with `chroot` alone: for what was done in a chroot to what is
@@ -172,7 +173,7 @@ class _Rule:
     def _runs(self, process: Process, paths: re.Pattern[str], context: Context, *, script: bool = False) -> bool:
         """Answer whether a process runs a program, or a script, at one of `paths` that is what its path says."""
         exe = process.script if script else process.exe
-        if exe is None or foreign(process.ld_preload, process.ld_library_path):
+        if exe is None or process.environment_cut or foreign(process.ld_preload, process.ld_library_path):
             return False
         if process.container_id is None:
             return self._on_host(paths, exe)

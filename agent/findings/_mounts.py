@@ -6,6 +6,9 @@ Constants: include/uapi/linux/mount.h.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+
+from agent.model import Mount
 
 
 def _named(text: str) -> frozenset[str]:
@@ -58,6 +61,22 @@ _OF_PROCESS = re.compile(r"(?:^|/)[0-9]{1,10}/(?:task/[0-9]{1,10}/)?(?:root|cwd|
 def flags_of(raw: int) -> int:
     """Return the flags of mount(2) as the kernel takes them."""
     return raw & ~_MAGIC_MASK if raw & _MAGIC_MASK == _MAGIC else raw
+
+
+def is_new(raw: int) -> bool:
+    """Answer whether flags of mount(2) put something where it was not, read as path_mount() does (fs/namespace.c)."""
+    flags = flags_of(raw)
+    return not flags & MS_REMOUNT and (bool(flags & MS_BIND) or not flags & MS_PROPAGATION)
+
+
+def renamed(event: Mount) -> Iterator[tuple[str, str]]:
+    """Yield what a mount hides, and what it shows under another name, each with what was done to it."""
+    made = event.operation == "move_mount" or (event.operation == "mount" and is_new(event.flags_raw))
+    if made and event.target is not None:
+        yield event.target, f"hidden behind a mount of {event.source or 'a file system'}"
+    bound = event.operation == "open_tree" or (made and flags_of(event.flags_raw) & MS_BIND)
+    if bound and event.source is not None:
+        yield event.source, f"mounted at {event.target or 'another place'}"
 
 
 def words(raw: int) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 The files are data, sensitive/*.toml: one file for each of the three findings, which says what a path holds.
 Five operations change a file: it is opened for writing or cut (`Write`), taken away, renamed or replaced by a rename,
-given another name, or a symbolic link is put in its place.  Of some files a few ways are ordinary, and no sign of
-anything, whoever does it:
+given another name (`Link`; so does a mount, and hides what is below), or a symbolic link is put in its place.  Of some
+files a few ways are ordinary, and no sign of anything, whoever does it:
 
     append     opened to add to it (O_APPEND), and not emptied: what a service does to its log all day
     create     a new file where there was none
@@ -14,8 +14,9 @@ Names are compared as the mount namespace of the process has them, with `..` wor
 processes taken off; in a chroot also as its root has them, and in a container also behind the places where the host's
 root is mounted by custom (/host).  What a bind mount shows under another name is known by the kernel's mark.
 
-Blind to: symbolic links to directories in names that no descriptor backs (all but opens); a directory bind-mounted
-elsewhere under its own name; a file given another name before we watched; changes through a mapping made earlier.
+Blind to: symbolic links to directories from before the agent, in names that no descriptor backs (all but opens); a
+directory above them bind-mounted elsewhere; mounts by a relative name; a file given another name before we watched;
+changes through a mapping made earlier.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from agent.findings import _mounts
 from agent.model import Context
 from agent.model import Evidence
 from agent.model import FileLink
@@ -40,6 +42,7 @@ from agent.model import FileOpen
 from agent.model import FileRename
 from agent.model import FileTruncate
 from agent.model import FileUnlink
+from agent.model import Mount
 
 TYPES = frozenset(
     f"{tactic}:Runtime/SensitiveFileModified" for tactic in ("Persistence", "PrivilegeEscalation", "DefenseEvasion")
@@ -48,8 +51,8 @@ TYPES = frozenset(
 SAME_FACT = TYPES | {"Persistence:Runtime/SuspiciousCommand"}
 """Nor is a command that adds a user or a service company for the file in which it does that: one deed, seen twice."""
 STEMS = ("persistence", "privilege_escalation", "defense_evasion")
-SensitiveEvent = FileOpen | FileTruncate | FileUnlink | FileRename | FileLink
-EVENTS: tuple[type[SensitiveEvent], ...] = (FileOpen, FileTruncate, FileUnlink, FileRename, FileLink)
+SensitiveEvent = FileOpen | FileTruncate | FileUnlink | FileRename | FileLink | Mount
+EVENTS: tuple[type[SensitiveEvent], ...] = (FileOpen, FileTruncate, FileUnlink, FileRename, FileLink, Mount)
 
 _CUT = "…"  # agent/probes/header.py: in place of a beginning that is not known
 _OTHER_ROOTS = re.compile(r"\A(?:/proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?/root)+(?=/)")
@@ -153,9 +156,11 @@ def _changes(event: SensitiveEvent) -> Iterator[Change]:
         case FileUnlink(path=str(path)):
             yield Change("Delete", path, event.path_in_root, "taken away", whole=event.directory)
         case FileRename(old_path=str(old), new_path=str(new)):
-            yield from _renamed(event, plain(old), plain(new))
+            yield from _renamed(event, old, new)
         case FileLink(path=str(path)):
             yield from _linked(event, path)
+        case Mount(result=0):
+            yield from (Change("Link", name, None, done, whole=True) for name, done in _mounts.renamed(event))
 
 
 def _opened(event: FileOpen) -> Iterator[Change]:
@@ -171,8 +176,9 @@ def _opened(event: FileOpen) -> Iterator[Change]:
 
 def _renamed(event: FileRename, old: str, new: str) -> Iterator[Change]:
     exchanged = bool(event.flags_raw & _EXCHANGE)
-    onto = "rewrite" if _is_named_after(old, new) else "rotate" if _is_rotated(old, new) else None
-    away = "rotate" if _is_rotated(old, new) else None
+    before, after = plain(old), plain(new)
+    onto = "rewrite" if _is_named_after(before, after) else "rotate" if _is_rotated(before, after) else None
+    away = "rotate" if _is_rotated(before, after) else None
     done = f"exchanged with {old}" if exchanged else f"replaced by {old}"
     yield Change("Rename", new, event.new_path_in_root, done, None if exchanged else onto, whole=True)
     yield Change("Rename", old, event.old_path_in_root, f"renamed to {new}", None if exchanged else away, whole=True)
@@ -203,6 +209,7 @@ def _names(change: Change, event: SensitiveEvent, context: Context) -> Iterator[
     """Yield the names under which what changed may be listed."""
     name = plain(change.name)
     yield name
+    yield from (plain(to) for written, to in context.led_to if written == change.name)
     if change.in_root is not None:
         yield plain(change.in_root)
     if context.container is None:

@@ -78,7 +78,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """What the system call returned; 0 where the hook has no result."""
     flags: tuple[str, ...] = ()
     """How far the record can be trusted: `truncated`, `user_memory`, `fd_shared`, `fd_raced`, `read_error`,
-    `owner_unsure`, `outcome_unknown`, `sampled`; agent/probes/header.py says what each means."""
+    `owner_unsure`, `outcome_unknown`, `sampled`, `environment_cut`;
+    agent/probes/header.py says what each means."""
     via: str | None = None
     """`io_uring`, or `compat` for the 32-bit system calls; None for the ordinary way, or where the hook cannot tell."""
     existing: bool = False

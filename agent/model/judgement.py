@@ -223,6 +223,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """The container runtime of this host that the file of the event is."""
     wire: Wire | None = None
     """Of a shell that was started, or a connection that was made: how the one hangs on the other."""
+    led_to: tuple[tuple[str, str], ...] = ()
+    """Names of the event that do not lead where they say, by links on the way, each with where it leads."""
     contents: tuple[Content, ...] = ()
     """What was executed, once it is read: later, when the event is looked at a second time."""
 
@@ -286,6 +288,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     module: Executable | None = None
     runtime: Executable | None = None
     wire: Wire | None = None
+    led_to: tuple[tuple[str, str], ...] = ()
     contents: tuple[Content, ...] = ()
     """Set at the second look alone, for types that want it."""
     intel: Intelligence

@@ -67,6 +67,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     container_id: str | None = None
     ld_preload: str | None = None
     ld_library_path: str | None = None
+    environment_cut: bool = False
+    """Whether the loader may have been told more than that: the environment was too long to be read to its end."""
     stdio: tuple[Stdio, ...] = ()
     """At its last exec."""
 

@@ -75,6 +75,7 @@ PROBE = Probe(
                 _hook("openat2"),
                 _hook("open", optional=True),
                 _hook("creat", optional=True),
+                _hook("open_by_handle_at", optional=True),
             ),
         ),
         "file_open_uring",

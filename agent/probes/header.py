@@ -64,8 +64,9 @@ FILE = Layout(
 # the caller's memory; the descriptor table, or the root and working directory that a
 # name is relative to, was shared with another task; the descriptor no longer named
 # what the call made; memory could not be read; the process is the likeliest, not the
-# certain, owner of the socket.
-# The last is set without a kernel's help: seen when somebody looked, not when it happened (agent/sensor/userspace).
+# certain, owner of the socket; what became of a request through io_uring is not known.
+# Sampled is set without a kernel's help: seen when somebody looked, not when it happened (agent/sensor/userspace).
+# The last: the environment was too long to be read for LD_* to its end.
 FLAG_NAMES = (
     "truncated",
     "user_memory",
@@ -75,6 +76,7 @@ FLAG_NAMES = (
     "owner_unsure",
     "outcome_unknown",
     "sampled",
+    "environment_cut",
 )
 FLAG_TRUNCATED = 1 << FLAG_NAMES.index("truncated")
 FLAG_OWNER_UNSURE = 1 << FLAG_NAMES.index("owner_unsure")

@@ -92,6 +92,26 @@ def test_opened_for_writing(sensor: Sensed, tmp_path: Path, flags: int, kept: in
     assert event.result > 2
 
 
+BY_HANDLE = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+path, mount_id, handle = os.fsencode(sys.argv[1]), ctypes.c_int(), (ctypes.c_ubyte * 136)(128)
+assert libc.name_to_handle_at(-100, path, handle, ctypes.byref(mount_id), 0) == 0, os.strerror(ctypes.get_errno())
+at = os.open(os.path.dirname(path), os.O_RDONLY)
+assert libc.open_by_handle_at(at, handle, os.O_WRONLY) >= 0, os.strerror(ctypes.get_errno())
+"""
+
+
+def test_opened_by_its_handle(sensor: Sensed, tmp_path: Path) -> None:
+    """A file that is opened without a name is told by the one that it has."""
+    target = tmp_path / "target"
+    target.touch()
+    pid = deeds.python(BY_HANDLE, str(target))
+
+    event = opened(sensor, pid, target)
+    assert (False, target.stat().st_ino, ()) == (event.created, event.inode, event.flags)
+
+
 @pytest.mark.parametrize(
     ("number", "flags"),
     [

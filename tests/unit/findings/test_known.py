@@ -176,6 +176,7 @@ NOT_EXCUSED = [
     pytest.param(LIBRARY, library_map(), installing(replace(USERADD, unlinked=True)), id="an unlinked one"),
     pytest.param(LIBRARY, library_map(), installing(replace(USERADD, memfd=True)), id="a memfd by its name"),
     pytest.param(LIBRARY, library_map(), installing(ld_preload="/tmp/x.so"), id="with code of another"),
+    pytest.param(LIBRARY, library_map(), installing(environment_cut=True), id="perhaps with code of another"),
     pytest.param(LIBRARY, library_map(), installing(lineage=()), id="under nobody"),
     pytest.param(LIBRARY, library_map(), installing(lineage=(DASH,)), id="not under the ancestor"),
     pytest.param(LIBRARY, library_map(), installing(lineage=(DPKG, DASH)), id="the parent farther up"),

@@ -13,6 +13,7 @@ from agent.findings import _recent
 from agent.findings import _sensitive
 from agent.findings._examples import file_open
 from agent.findings._examples import in_container
+from agent.findings._examples import mount
 from agent.findings._examples import on_host
 from agent.findings._examples import process
 from agent.findings._examples_files import file_link
@@ -189,6 +190,53 @@ def test_a_bind_mount_hides_nothing():
     assert found("persistence", file_open("/tmp/etc/passwd", sensitive=True)) is None, "what builds an image"
     assert found("persistence", file_open("/tmp/e/passwd", sensitive=True, flags_raw=os.O_RDONLY)) is None
     assert found("defense_evasion", file_open("/tmp/e/.bash_history", sensitive=True, flags_raw=A)) is None
+
+
+BIND, MOVE, REMOUNT, SHARED = 4096, 8192, 32, 1 << 20
+HIDDEN = [
+    pytest.param(mount(source="/tmp/x", target="/etc/passwd", flags_raw=BIND), "/etc/passwd", id="a file"),
+    pytest.param(mount(source="tmpfs", target="/etc/cron.d", flags_raw=0), "/etc/cron.d", id="a directory"),
+    pytest.param(mount(source="/tmp/x", target="/etc/cron.d", flags_raw=MOVE), "/etc/cron.d", id="by a move"),
+    pytest.param(
+        mount(operation="move_mount", source="tmpfs", target="/etc/cron.d", flags_raw=4),
+        "/etc/cron.d",
+        id="by a handle",
+    ),
+    pytest.param(mount(source="/etc/passwd", target="/tmp/x", flags_raw=BIND), "/etc/passwd", id="seen elsewhere"),
+    pytest.param(mount(source="/etc/cron.d", target="/tmp/x", flags_raw=BIND), "/etc/cron.d", id="with its directory"),
+    pytest.param(mount(operation="open_tree", source="/etc/cron.d", target=None), "/etc/cron.d", id="to be seen"),
+    pytest.param(mount(source="/proc/1/root/etc/passwd", target="/tmp/x", flags_raw=BIND), "/etc/passwd", id="a root"),
+]
+NOT_HIDDEN = [
+    pytest.param(mount(source="/tmp/x", target="/etc/passwd", flags_raw=BIND, result=-1), id="refused"),
+    pytest.param(mount(source="/x", target="/etc/passwd", flags_raw=BIND | REMOUNT), id="made read-only"),
+    pytest.param(mount(source="/x", target="/etc/passwd", flags_raw=SHARED), id="shared"),
+    pytest.param(mount(operation="umount", source=None, target="/etc/passwd", flags_raw=0), id="taken away again"),
+    pytest.param(mount(source="/etc/passwd", target="/tmp/x", flags_raw=0), id="a source that is no path"),
+    pytest.param(mount(source=None, target="/newroot/etc/passwd", flags_raw=BIND), id="a root that is made"),
+]
+
+
+@pytest.mark.parametrize(("event", "path"), HIDDEN)
+def test_a_mount_hides_a_file_or_shows_it_elsewhere(event, path):
+    """Whoever reads the name afterwards reads another file, or whoever writes another name writes this one."""
+    assert (path, "Link") == found("persistence", event)
+
+
+@pytest.mark.parametrize("event", NOT_HIDDEN)
+def test_other_mounts_do_not(event):
+    """What was not done, or puts nothing anywhere."""
+    assert found("persistence", event) is None
+
+
+def test_a_name_that_leads_elsewhere_is_that():
+    """By a link on the way, which enrichment has followed."""
+    led = (("/tmp/l/x", "/etc/cron.d/../cron.d/x"),)
+    event = file_rename("/tmp/y", "/tmp/l/x")
+
+    assert _sensitive.changed("persistence", event, context()) is None
+    one = _sensitive.changed("persistence", event, replace(context(), led_to=led))
+    assert ("/etc/cron.d/x", "Rename") == (one.path, one.change.operation)
 
 
 LOG = "/var/log/syslog"
