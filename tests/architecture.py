@@ -60,6 +60,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "grpc": ("agent/deliver/client.py", "agent/commands/_query.py", "collector/"),
     "pyroute2": ("agent/sensor/existing/sockets.py",),  # a child that exits, and 20 MB with it
     "rich": ("agent/commands/",),  # for people; the agent process never pays for it
+    "sigma": ("agent/commands/_sigma.py",),  # 40 MB, for who imports rules
+    "yaml": ("agent/commands/_sigma.py",),  # comes with it
     "pyarrow": ("collector/",),
     "duckdb": ("collector/",),
     "sqlalchemy": ("collector/",),

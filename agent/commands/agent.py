@@ -167,8 +167,7 @@ class _Agent:
             guard = Guard(source.look_after, counters=counters, period_s=period_s)
             lists = judging.current_lists(settings, counters)
             closing.callback(lists.close)
-            rules = judging.current_rules(settings, self._path, counters)
-            _tell_rules(rules, statuses, disabled)
+            rules = self._rules(statuses, disabled)
             classifier = judging.classifier(settings.findings, judging.Asked(lists, packages, rules), counters)
             reports = Reports(
                 totals=lambda: source.counters() | _held(enricher, packages, classifier),
@@ -192,6 +191,17 @@ class _Agent:
             reports.report(delivery)
         _log.info("stopped; nothing is attached any more")
 
+    def _rules(self, statuses: tuple[ProbeStatus, ...], disabled: frozenset[str]) -> CurrentRules:
+        """Return the operator's rules; log how many there are, and those about events that this host does not give."""
+        rules = judging.current_rules(self._settings, self._path, self._counters)
+        missing = {status.name for status in statuses if not status.attached} | disabled
+        _log.info("%d rules of the operator's own", len(rules.rules))
+        for rule in rules.rules:
+            blind = ", ".join(sorted(missing.intersection(rule.kinds)))
+            if blind:
+                _log.warning("rule %s is blind to %s, which is not watched", rule.name, blind)
+        return rules
+
     def _spool(self) -> Spool:
         directory = self._settings.state_dir
         try:
@@ -212,16 +222,6 @@ class _Agent:
             lifecycle_bytes=sensor.lifecycle_ring_mib << 20,
             activity_bytes=sensor.activity_ring_mib << 20,
         )
-
-
-def _tell_rules(rules: CurrentRules, statuses: tuple[ProbeStatus, ...], disabled: frozenset[str]) -> None:
-    """Log how many rules there are, and those about events that this host does not give."""
-    missing = {status.name for status in statuses if not status.attached} | disabled
-    _log.info("%d rules of the operator's own", len(rules.rules))
-    for rule in rules.rules:
-        blind = sorted(missing.intersection(rule.kinds))
-        if blind:
-            _log.warning("rule %s is blind to %s, which is not watched", rule.name, ", ".join(blind))
 
 
 def _closed(source: Source, stop: _process.Stop) -> bool:

@@ -14,6 +14,7 @@ from agent import health
 from agent import intel
 from agent.classify import Classifier
 from agent.commands import _rules
+from agent.commands import _sigma
 from agent.commands._replaying import Replaying
 from agent.config import Config
 from agent.counters import Counters
@@ -95,6 +96,31 @@ def check(files: tuple[Path, ...], directory: Path) -> int:
     said = f"{len(loaded.files)} files, {len(loaded.rules)} rules, {len(loaded.errors)} errors"
     click.echo(said, err=True)
     return FAILED if loaded.errors else 0
+
+
+@command.command("import", short_help="Say Sigma rules as rules of ours.")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+def import_(files: tuple[Path, ...]) -> int:
+    """Write Sigma's rules in FILES, YAML, as rules of ours to standard output.
+
+    Of linux: process_creation, network_connection, file_event, dns_query and dns.
+    Each begins as a dry run. What has no counterpart is not left out but refused,
+    with what it is, on standard error; exit status 1 then. Needs pySigma:
+    pip install 'vedette[sigma]'.
+
+    \b
+    Example:
+      vedette rules import proc_creation_lnx_*.yml > sigma.toml
+      vedette rules check sigma.toml
+    """
+    failed = 0
+    for written, error in _sigma.all_of(files):
+        click.echo(written, nl=False)
+        if error:
+            failed += 1
+            click.echo(escape(error), err=True)
+    click.echo(f"{len(files) - failed} of {len(files)} files", err=True)
+    return FAILED if failed else 0
 
 
 @command.command("test", short_help="Try rules on a recording.")
