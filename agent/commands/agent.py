@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -147,8 +146,7 @@ class _Agent:
         with ExitStack() as closing:
             spool = self._spool()
             closing.callback(spool.close)
-            options = replace(self._options(wanted), disabled=disabled)
-            source, opened = _sources.opened(settings.sensor.source, options)
+            source, opened = _sources.opened(settings.sensor.source, self._options(wanted, disabled))
             closing.callback(source.close)
             statuses = standing(opened)
             _tell(statuses)
@@ -210,11 +208,12 @@ class _Agent:
             raise StateError(f"state_dir {directory} cannot be made: {exc.strerror}; set another in --config") from exc
         return Spool(directory, counters=self._counters, limit_bytes=self._settings.spool.limit_bytes)
 
-    def _options(self, wanted: tuple[Probe, ...]) -> Options:
+    def _options(self, wanted: tuple[Probe, ...], disabled: frozenset[str]) -> Options:
         sensor = self._settings.sensor
         return Options(
             python=str(sensor.python) if sensor.python else None,
             probes=wanted,
+            disabled=disabled,
             own_tgids=sensor.own_tgids,
             existing=True,
             compat=sensor.compat,

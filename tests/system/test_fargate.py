@@ -133,7 +133,9 @@ def test_what_the_source_claims_is_found_in_the_workload(watched: Watched) -> No
         done = watched.task.run(f"cd {ROOT} && {sys.executable} -m agent simulate '{name}'")
         assert 0 == done.returncode, (name, done.stderr)
     watched.task.run("cp /bin/true /tmp/new-binary && /tmp/new-binary")
-    wanted = claimed | {"Execution:Runtime/NewBinaryExecuted"}
+    load = "import ctypes, time; ctypes.CDLL('/tmp/libnew.so'); time.sleep(2)"
+    watched.task.run(f'cp /usr/lib/*/libz.so.1 /tmp/libnew.so && {sys.executable} -c "{load}"')
+    wanted = claimed | {"Execution:Runtime/NewBinaryExecuted", "Execution:Runtime/NewLibraryLoaded"}
 
     def missing() -> set[str]:
         found = [row for row in watched.rows("findings") if row["resource"]["resourceType"] == "Container"]

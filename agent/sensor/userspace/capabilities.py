@@ -33,6 +33,7 @@ KINDS: dict[str, Given] = {
     "process_exec": Given(PTRACE, SYS_PTRACE, ""),
     "process_exit": Given(PTRACE, SYS_PTRACE, ""),
     "process_fork": Given(PTRACE, SYS_PTRACE, ""),
+    "library_map": Given("maps", None, "what a process loads that ends within a second, files as old as the container"),
     "net_connect": Given(
         PACKETS, None, "UDP but DNS, TCP that never sends a packet, who held a socket for less than 1 ms"
     ),

@@ -69,6 +69,15 @@ def read(path: str, limit: int) -> bytes:
         os.close(fd)
 
 
+def read_all(path: str, limit: int) -> bytes:
+    """Return what a file of /proc says, which gives a page at a time, up to a limit.  Raises OSError."""
+    parts: list[bytes] = []
+    with open(path, "rb", buffering=0) as file:
+        while sum(map(len, parts)) < limit and (part := file.read(_CHUNK)):
+            parts.append(part)
+    return b"".join(parts)
+
+
 def _optional(path: str) -> bytes:
     try:
         return read(path, TEXT_BYTES)
@@ -92,13 +101,11 @@ def _namespace(directory: str, name: str) -> int:
 
 def _arguments(directory: str) -> dict[str, Any]:
     """Return the arguments, or their head and tail with the length of all."""
-    raw = bytearray()
-    with contextlib.suppress(OSError), open(f"{directory}/cmdline", "rb", buffering=0) as file:
-        while len(raw) < ARGS_READ_BYTES and (chunk := file.read(_CHUNK)):
-            raw += chunk
-    if len(raw) <= ARGS_BYTES:
-        return {"args": bytes(raw), "args_bytes": len(raw)}
-    return {"args": bytes(raw[:ARGS_HEAD] + raw[ARGS_HEAD - ARGS_BYTES :]), "args_bytes": len(raw)}
+    raw = b""
+    with contextlib.suppress(OSError):
+        raw = read_all(f"{directory}/cmdline", ARGS_READ_BYTES)
+    kept = raw if len(raw) <= ARGS_BYTES else raw[:ARGS_HEAD] + raw[ARGS_HEAD - ARGS_BYTES :]
+    return {"args": kept, "args_bytes": len(raw)}
 
 
 def _environment(directory: str) -> bytes:

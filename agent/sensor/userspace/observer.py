@@ -1,4 +1,4 @@
-"""The observer: sees connections, listeners and DNS of our network namespace.  Runs in the child.
+"""The observer: sees connections, listeners and DNS of our network namespace, and libraries.  Runs in the child.
 
 A connection is told when its first packet is seen, with the process that holds its
 socket then: asked of the kernel by its two ends, then looked for among the
@@ -31,6 +31,8 @@ from agent.sensor.userspace import inetdiag
 from agent.sensor.userspace import packets
 from agent.sensor.userspace.inetdiag import Ends
 from agent.sensor.userspace.inetdiag import Found
+from agent.sensor.userspace.libraries import SOON_S
+from agent.sensor.userspace.libraries import Libraries
 from agent.sensor.userspace.outlet import Outlet
 from agent.sensor.userspace.packets import DNS_PORT
 from agent.sensor.userspace.packets import Packet
@@ -53,6 +55,7 @@ class Observer:
         """`own` are the processes that are ours."""
         self._outlet = outlet
         self._own = set(own)
+        self._libraries = Libraries(own)
         self._diag = inetdiag.InetDiag()
         self._told: OrderedDict[Any, int] = OrderedDict()
         self._recent: OrderedDict[int, None] = OrderedDict()
@@ -72,12 +75,15 @@ class Observer:
         self._look(existing=True)
         watched = [one for one in (self._packets, self._destroyed) if one is not None]
         while True:
-            ready, _, _ = select.select(watched, [], [], LOOK_S)
+            ready, _, _ = select.select(watched, [], [], SOON_S)
             if self._packets in ready:
                 self._take_packets()
             elif self._destroyed in ready:
                 self._take_destroyed()
             self._look()
+            for message in self._libraries.look():
+                self._counts["events"] += 1
+                self._outlet.tell(message)
             self._count()
             self._outlet.flush()
 

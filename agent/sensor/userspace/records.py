@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.model import NS_PER_TICK
 from agent.probes import header
+from agent.probes import library_map
 from agent.probes import process_exec
 from agent.probes import process_exit
 from agent.probes import process_fork
@@ -39,6 +40,7 @@ class Records:
         self._cgroups = cgroups
         self._actors: OrderedDict[int, dict[str, int]] = OrderedDict()
         self._made = {"exec": self._exec, "fork": self._fork, "exit": self._exit, "seen": self._seen}
+        self._made["library"] = self._library
         self._made |= dict.fromkeys(network_records.KINDS, self._socket)
 
     def of(self, message: dict[str, Any]) -> bytes | None:
@@ -98,6 +100,12 @@ class Records:
 
     def _seen(self, message: dict[str, Any]) -> None:
         self._learn(message)
+
+    def _library(self, message: dict[str, Any]) -> bytes:
+        self._learn(message)
+        body = library_map.RECORD.pack(header=b"", file=_file(message))
+        body = body[header.HEADER.size : library_map.RECORD.fixed_size] + names_of(message["exe"])[:_NAME_BYTES]
+        return self._head("library_map", message, len(body), header.FLAG_SAMPLED) + body
 
     def _socket(self, message: dict[str, Any]) -> bytes:
         if "stat" in message:

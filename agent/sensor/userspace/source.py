@@ -179,7 +179,13 @@ class UserspaceSource:
         _log.warning("process %d (%r) is not traced, only looked at: %s", message["tgid"], name, why)
 
 
-_KINDS = {"exec": "process_exec", "fork": "process_fork", "exit": "process_exit", **network_records.KINDS}
+_KINDS = {
+    "exec": "process_exec",
+    "fork": "process_fork",
+    "exit": "process_exit",
+    "library": "library_map",
+    **network_records.KINDS,
+}
 _COUNTED = {"events": "submitted", "dropped": "failed"}
 """Our words for what is counted of every kind."""
 _NOTES = {
