@@ -40,6 +40,8 @@ from agent.model import Executable
 from agent.model import FdDup
 from agent.model import FileId
 from agent.model import FileOpen
+from agent.model import FileRename
+from agent.model import FileUnlink
 from agent.model import Host
 from agent.model import LibraryMap
 from agent.model import Mapping
@@ -123,7 +125,7 @@ class Enricher:
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
             module=self._module_file(event, actor),
             led_to=self._links.led(event),
-            runtime=self._runtimes.of(event.file) if isinstance(event, FileOpen) else None,
+            runtime=self._runtime(event, actor),
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -244,6 +246,14 @@ class Enricher:
                 file = FileId(seen.device, seen.inode)
                 return Executable(path=event.path, file=file, changed_at_ns=seen.changed_at_ns)
         return None
+
+    def _runtime(self, event: Event, actor: Process | None) -> Executable | None:
+        """Return the container runtime that an event is about: the file that was opened, or the one that is gone."""
+        if isinstance(event, FileOpen):
+            return self._runtimes.of(event.file)
+        if not isinstance(event, FileRename | FileUnlink) or actor is None or actor.container_id is None:
+            return None
+        return self._runtimes.replaced(event)
 
     def _opened(self, event: FileOpen) -> Process | None:
         process = self._processes.actor(event)

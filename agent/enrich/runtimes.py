@@ -6,8 +6,12 @@ Known by device and inode, so that a container that reaches one is found under w
 - a program of the host that has a runtime's name, when it is started;
 - whatever program of the host becomes the first one of a container by exec, whatever it is called.
 
+When a container renames or takes away what bears the name of one, or of a directory above it, it is looked whether
+another file is there now.
+
 Blind to: one that was installed, or replaced by an upgrade, and has not been started since; at the usual places alone
-on overlayfs and btrfs, where stat tells another device than the kernel's records have.
+on overlayfs and btrfs, where stat tells another device than the kernel's records have; one that a container replaced
+and put back before it was looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from agent.enrich.filestat import file_stat
 from agent.enrich.procfs import ProcFs
 from agent.model import Executable
 from agent.model import FileId
+from agent.model import FileRename
+from agent.model import FileUnlink
 from agent.model import Process
 
 NAMES = frozenset({"conmon", "conmonrs", "crun", "docker-runc", "kata-runtime", "runc", "runsc", "youki"})
@@ -64,23 +70,42 @@ class Runtimes:
         """Return the runtime that a file is."""
         return self._files.get(file)
 
+    def replaced(self, event: FileRename | FileUnlink) -> Executable | None:
+        """Return the runtime in whose place another file is, or none, after a container's rename or unlink.
+
+        What is there instead is known from now on.
+        """
+        names = (event.old_path, event.new_path) if isinstance(event, FileRename) else (event.path,)
+        leaves = {name.rpartition("/")[2] for name in names if name}
+        for exe in [one for one in self._files.values() if leaves.intersection(one.path.split("/"))]:
+            if self._at(exe.path) != exe.file:
+                del self._files[exe.file]
+                self._look(exe.path)
+                return exe
+        return None
+
     def size(self) -> int:
         """Return how many are known."""
         return len(self._files)
 
     def _look(self, path: str) -> None:
+        file = self._at(path)
+        if file is not None:
+            self._learn(Executable(path=path, file=file))
+
+    def _at(self, path: str) -> FileId | None:
+        """Return the program at a path, as process 1 sees it."""
         try:
             fd = self._procfs.open_below(INIT, path)
         except OSError:
-            return
+            return None
         try:
             seen = file_stat(fd)
         except OSError:
-            return
+            return None
         finally:
             os.close(fd)
-        if seen.regular:
-            self._learn(Executable(path=path, file=FileId(seen.device, seen.inode)))
+        return FileId(seen.device, seen.inode) if seen.regular else None
 
     def _learn(self, exe: Executable) -> None:
         """Keep one; a runtime that runs from a mount of its own (`runc init`) is known by its first path."""

@@ -1,12 +1,12 @@
-"""A process in a container opened the host's container runtime for writing, or works in a directory of the host.
+"""A process in a container changed the host's container runtime, or works in a directory of the host.
 
-Whoever overwrites runc has his code run as root on the host with the next container (CVE-2019-5736). Whoever is left a
-descriptor from outside by runc, and goes there, has the host's files before him (CVE-2024-21626). The runtime is known
-by its inode, the directory by its mount namespace: no path and no name matter.
+Whoever overwrites or replaces runc has his code run as root on the host with the next container (CVE-2019-5736).
+Whoever is left a descriptor from outside by runc, and goes there, has the host's files before him (CVE-2024-21626).
+The runtime is known by its inode, the directory by its mount namespace: no path and no name matter.
 
 Noise: containers that install or upgrade the runtime of their node; debuggers that give a container their directory.
-Blind to: a runtime that is replaced by a rename, or was installed and not started since; files of the host that are
-opened through a descriptor without going there; an open that is refused.
+Blind to: a runtime that was installed and not started since; files of the host that are opened through a descriptor
+without going there; an open that is refused.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from agent.findings._examples import on_host
 from agent.findings._examples import process
 from agent.findings._examples import process_exec
 from agent.findings._examples import silent
+from agent.findings._examples_files import file_rename
+from agent.findings._examples_files import file_unlink
 from agent.model import Context
 from agent.model import Evidence
 from agent.model import FileOpen
+from agent.model import FileRename
+from agent.model import FileUnlink
 from agent.model import ProcessChdir
 from agent.model import ProcessExec
 from agent.model import Severity
@@ -33,24 +37,28 @@ from agent.model import Severity
 NAME = "PrivilegeEscalation:Runtime/RuncContainerEscape"
 
 
-def match(event: FileOpen | ProcessChdir | ProcessExec, context: Context) -> Evidence | None:
-    """Return the runtime that was opened, or the directory of the host."""
+Watched = FileOpen | FileRename | FileUnlink | ProcessChdir | ProcessExec
+
+
+def match(event: Watched, context: Context) -> Evidence | None:
+    """Return the runtime that was opened or replaced, or the directory of the host."""
     if context.container is None:
         return None
-    evidence = _overwritten(event, context) if isinstance(event, FileOpen) else _outside(event, context)
+    evidence = _outside(event, context) if isinstance(event, ProcessChdir | ProcessExec) else _changed(event, context)
     if evidence is None:
         return None
     return None if context.benign.excuse(NAME, event, context) is not None else evidence
 
 
-def _overwritten(event: FileOpen, context: Context) -> Evidence | None:
+def _changed(event: FileOpen | FileRename | FileUnlink, context: Context) -> Evidence | None:
     runtime = context.runtime
-    if runtime is None or not event.changes:
+    if runtime is None or (isinstance(event, FileOpen) and not event.changes):
         return None
+    did = "opened for writing" if isinstance(event, FileOpen) else "replaced or took away"
     return Evidence(
-        reason=f"a process in a container opened {runtime.path}, a container runtime of the host, for writing",
+        reason=f"a process in a container {did} {runtime.path}, a container runtime of the host",
         runc_binary_path=runtime.path,
-        file_path=event.path,
+        file_path=event.new_path if isinstance(event, FileRename) else event.path,
     )
 
 
@@ -80,12 +88,12 @@ _STARTED = process("/usr/sbin/runc", container_id=None, mnt_ns=4026532999)
 _INSIDE = process("/bin/sh", mnt_ns=4026533000)
 _LEFT = process_chdir(path="/sys/fs/cgroup", path_mnt_ns=HOST_MNT_NS)
 
-FINDING: FindingType[FileOpen | ProcessChdir | ProcessExec] = FindingType(
+FINDING: FindingType[Watched] = FindingType(
     name=NAME,
     severity=Severity.HIGH,
     attack="T1611",
     title="{process} may have left its container by the container runtime {place}",
-    on=(FileOpen, ProcessChdir, ProcessExec),
+    on=(FileOpen, FileRename, FileUnlink, ProcessChdir, ProcessExec),
     match=match,
     examples=(
         fires(
@@ -99,6 +107,18 @@ FINDING: FindingType[FileOpen | ProcessChdir | ProcessExec] = FindingType(
             file_open("/x"),
             in_container(runtime=_RUNC),
             shows={"runc_binary_path": "/usr/sbin/runc", "file_path": "/x"},
+        ),
+        fires(
+            "replaces runc",
+            file_rename("/mnt/x", "/mnt/runc"),
+            in_container(runtime=_RUNC),
+            shows={"runc_binary_path": "/usr/sbin/runc", "file_path": "/mnt/runc"},
+        ),
+        fires(
+            "takes runc away",
+            file_unlink("/mnt/runc"),
+            in_container(runtime=_RUNC),
+            shows={"file_path": "/mnt/runc"},
         ),
         fires(
             "goes to a directory of the host",
@@ -119,6 +139,7 @@ FINDING: FindingType[FileOpen | ProcessChdir | ProcessExec] = FindingType(
             shows={"file_path": "/sys/fs/cgroup"},
         ),
         silent("writes another file", file_open("/usr/sbin/runc"), in_container()),
+        silent("puts another runc in its own place", file_rename("/x", "/usr/sbin/runc"), in_container()),
         silent("reads runc", file_open("/usr/sbin/runc", flags_raw=0), in_container(runtime=_RUNC)),
         silent("an upgrade of runc on the host", file_open("/usr/sbin/runc"), on_host(runtime=_RUNC)),
         silent("goes to a directory of its own", process_chdir(), in_container()),

@@ -35,6 +35,8 @@ METADATA = frozenset(
 """Written as answers are: by the same module."""
 CNAME = 5  # RFC 1035 3.2.2
 OWN_LABELS = frozenset({"instance-data", "metadata"})
+# Google's short name for it, as lists of names for filters against forged requests have it (Datadog's, among others).
+# Nobody but Google is given a name below .goog (IANA root zone: Charleston Road Registry, its own registry).
 OWN_NAMES = frozenset({"metadata.goog"})
 
 
@@ -57,7 +59,7 @@ def _is_its_own(name: str) -> bool:
     """Answer whether a cloud gave the service this name: Amazon's `instance-data`, Google's `metadata`.
 
     They have one label, or end in `.internal`: neither is ever delegated to anybody (ICANN resolution 2024.07.29.06),
-    so that no stranger can answer for them.
+    so that no stranger can answer for them; nor for those of OWN_NAMES.
     """
     labels = name.lower().removesuffix(".").split(".")
     if ".".join(labels) in OWN_NAMES:

@@ -205,6 +205,8 @@ while True:
         time.sleep(0.01)
 """
 """As an intruder must wait until nobody runs the program any more."""
+REPLACE = "import shutil; shutil.copy(sys.argv[1], '/mnt/x'); os.rename('/mnt/x', sys.argv[1])"
+"""Which nobody who runs it hinders."""
 
 
 def overwrote_runtime(name: str, code: str = WHEN_IT_ENDED) -> Deed:
@@ -329,6 +331,7 @@ FIRING: dict[str, tuple[str, Deed]] = {
     "release_agent of its own hierarchy": (RELEASE_AGENT, made_hierarchy_of_its_own),
     "runc": (ESCAPE, overwrote_runtime("runc")),
     "a runtime of another name": (ESCAPE, overwrote_runtime("harmless")),
+    "runc replaced": (ESCAPE, overwrote_runtime("runc", REPLACE)),
     "runc by a link": (ESCAPE, overwrote_runtime("runc", LINK + WHEN_IT_ENDED)),
     "a directory of the host": (ESCAPE, was_left_outside),
     "a disk": (

@@ -11,8 +11,11 @@ import pytest
 from agent.counters import Counters
 from agent.enrich.procfs import ProcFs
 from agent.enrich.runtimes import Runtimes
+from agent.findings._examples_files import file_rename
+from agent.findings._examples_files import file_unlink
 from agent.model import Executable
 from agent.model import FileId
+from agent.model import FileRename
 from agent.model import Process
 from agent.model import ProcessKey
 
@@ -92,3 +95,56 @@ def test_no_more_than_it_may_be() -> None:
         known.executed(process("/usr/sbin/runc", file=FileId(8, inode)), None)
 
     assert (2, None) == (known.size(), known.of(FileId(8, 0)))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Path:
+    """Where process 1 has its programs; a runc is among them."""
+    place = tmp_path / "1/root/usr/bin"
+    place.mkdir(parents=True)
+    shutil.copy("/bin/true", place / "runc")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("change", "event"),
+    [
+        pytest.param("replace", file_rename("/mnt/x", "/mnt/runc"), id="replaced"),
+        pytest.param("unlink", file_unlink("/mnt/runc"), id="taken away"),
+        pytest.param("rename", file_rename("/mnt/runc", "/mnt/runc2"), id="renamed"),
+        pytest.param("replace", file_rename("/mnt/usr/x", "/mnt/usr/bin"), id="with its directory"),
+    ],
+)
+def test_a_runtime_that_is_not_there_any_more(places: Path, tmp_path: Path, change: str, event: FileRename) -> None:
+    """Told once, by the path that it had; what is in its place is known from then on."""
+    known = runtimes(tmp_path)
+    known.seed()
+    before = (places / "runc").stat().st_ino
+    shutil.copy("/bin/true", places / "x")
+    match change:
+        case "replace":
+            (places / "x").rename(places / "runc")
+        case "unlink":
+            (places / "runc").unlink()
+        case "rename":
+            (places / "runc").rename(places / "runc2")
+
+    found = known.replaced(event)
+    assert found is not None
+    assert ("/usr/bin/runc", before) == (found.path, found.file and found.file.inode)
+    assert known.replaced(event) is None
+    assert (1 if change == "replace" else 0) == known.size()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [file_rename("/x/a", "/x/b"), file_unlink("/x/run"), file_rename("/tmp/x", "/usr/bin/runc"), file_unlink("/runc")],
+)
+def test_a_runtime_that_is_there_still(places: Path, tmp_path: Path, event: FileRename) -> None:
+    """Files of other names, and one of the same name elsewhere: an image has its own runc."""
+    known = runtimes(tmp_path)
+    known.seed()
+
+    assert places.exists()
+    assert known.replaced(event) is None
+    assert 1 == known.size()
