@@ -92,7 +92,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_it_says_in_one_line_that_it_watches_without_ebpf(watched: Watched) -> None:
     lines = [line for line in watched.said().splitlines() if "watching without eBPF" in line]
     assert 1 == len(lines)
-    assert "by packets, ptrace" in lines[0]
+    assert "by maps, packets, ptrace, sock_diag" in lines[0]
     assert "bpf(2) (Operation not permitted)" in lines[0]
 
 

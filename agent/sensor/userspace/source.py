@@ -13,6 +13,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from agent.sensor.userspace.records import Records
 
 POLL_RECORDS = 1_024  # given out at once, as by the eBPF source
 SOCKET_BYTES = 1 << 20  # asked for; the kernel gives as much as net.core.wmem_max lets it
+START_S = 10.0  # until the tracer is ready: a tenth of a second, on a busy host two; later it may still come
+_FIRST = "tracer"
 STOP_S = 2.0  # until a child that was told to end is killed
 SWITCHED_OFF = "switched off in [sensor] disabled_kinds"
 _TIME = slice(0, 8)
@@ -64,7 +67,7 @@ class UserspaceSource:
         self._sockets: list[socket.socket] = []
         self._totals: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
-        self._alone: dict[int, str] = {}
+        self._held: list[bytes] = []
 
     def open(self) -> tuple[ProbeStatus, ...]:
         """Start the children and say what becomes of each kind."""
@@ -72,6 +75,7 @@ class UserspaceSource:
         tracing = capabilities.can_trace() if asked is None else asked
         raw_packets = capabilities.holds(capabilities.NET_RAW)
         self._start(capabilities.PTRACE if tracing else capabilities.POLLING)
+        self._await()
         return tuple(
             self._unless_off(capabilities.status(probe.name, tracing=tracing, raw_packets=raw_packets))
             for probe in self._options.probes
@@ -79,8 +83,9 @@ class UserspaceSource:
 
     def poll(self, timeout_s: float) -> list[bytes]:
         """Return the records that are ready, oldest first; [] after `timeout_s` without any."""
-        ready, _, _ = select.select(self._sockets, [], [], timeout_s)
-        records = [record for one in ready for record in self._received(one)]
+        ready, _, _ = select.select(self._sockets, [], [], 0.0 if self._held else timeout_s)
+        records = self._held + [record for one in ready for record in self._received(one)]
+        self._held = []
         self._totals["reader.records"] += len(records)
         return sorted(records, key=lambda record: int.from_bytes(record[_TIME], sys.byteorder))
 
@@ -111,6 +116,13 @@ class UserspaceSource:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+    def _await(self) -> None:
+        """Wait until the tracer has met all who are there: from then on nobody is missed."""
+        deadline_s = time.monotonic() + START_S
+        while f"sensor.{_FIRST}.submitted" not in self._told and time.monotonic() < deadline_s:
+            ready, _, _ = select.select(self._sockets, [], [], deadline_s - time.monotonic())
+            self._held += [record for one in ready for record in self._received(one)]
 
     def _unless_off(self, status: ProbeStatus) -> ProbeStatus:
         if status.name not in self._options.disabled or not status.attached:
