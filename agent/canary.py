@@ -16,10 +16,11 @@ from collections.abc import Callable
 
 from agent.counters import Counters
 from agent.model import Canary
+from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Surroundings
-from agent.pipeline import Deliver
+from agent.stages import Deliver
 
 RINGS = frozenset({"lifecycle", "activity"})
 MISSED_LIMIT = 2  # one may be late on a host that is starved; two in a row are no chance any more
@@ -64,6 +65,10 @@ class Canaries:
     def finding(self, finding: Finding) -> None:
         """Pass a finding on."""
         self._deliver.finding(finding)
+
+    def container(self, container: Container) -> None:
+        """Pass a container on."""
+        self._deliver.container(container)
 
     def flush(self) -> None:
         """Write out what is due, and let the next canary go when it is time; once a round of the pipeline."""

@@ -25,6 +25,7 @@ from msgspec import Meta
 from msgspec import inspect
 
 from agent import wording
+from agent.containing import ContainersConfig
 from agent.errors import ConfigError
 from agent.listing import IntelConfig
 from agent.listing import RulesConfig
@@ -150,6 +151,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     collector: CollectorConfig = CollectorConfig()
     sensor: SensorConfig = SensorConfig()
     findings: FindingsConfig = FindingsConfig()
+    containers: ContainersConfig = ContainersConfig()
     intel: IntelConfig = IntelConfig()
     rules: RulesConfig = RulesConfig()
     spool: SpoolConfig = SpoolConfig()

@@ -10,6 +10,10 @@ looked at: this is the one broad `except` of the event path.
 
 SHA-256 is worked out beside the path.  What wants it (findings, execs) waits up
 to HASH_WAIT_S in a line of its own and then goes without; nothing behind it waits.
+What a container's runtime says of it is asked beside the path too, from the first sight of the container on.
+A finding waits for that up to `container_wait_s`, is then sent marked pending, and the collector completes it
+when the container follows; events name a container by its id alone and never wait for more.
+
 An exec is looked at a second time when its program and script are read, however
 late that is: what is on a list by its hash, or gives itself away inside, is found then.
 """
@@ -22,100 +26,34 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
-from typing import Protocol
 
 import msgspec
 
 from agent.counters import Counters
-from agent.model import Content
+from agent.model import Container
 from agent.model import Event
 from agent.model import Evidence
 from agent.model import Finding
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import Surroundings
+from agent.stages import Digest
+from agent.stages import Stages
 
 HASH_WAIT_S = 0.15  # leaves 100 ms of the 250 ms that an event may take to its finding at the collector
 POLL_S = 0.1  # the longest that a flush or a waiting finding is late when nothing happens
 LATE_MAX = 4_096  # execs that wait for their second look; as many programs as enrichment keeps hashes of
 PENDING = "pending"
+CONTAINER_WAIT_S = 0.5  # a runtime answers in 5 ms, one under load in 100; a person does not miss half a second
+NOT_IN_TIME = "its runtime has not answered yet"
 
 _log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
-    """Where records come from."""
-
-    def poll(self, timeout_s: float) -> list[bytes]:
-        """Return the records that are ready."""
-
-
-class Digest(Protocol):
-    """What is known of an executable's SHA-256 now: `state` is `known`, `pending` or `unknown`."""
-
-    @property
-    def state(self) -> str:
-        """Return which of the three."""
-
-    @property
-    def sha256(self) -> str | None:
-        """Return it, when known."""
-
-    @property
-    def reason(self) -> str | None:
-        """Return why it never will be, when unknown."""
-
-
-class Enrich(Protocol):
-    """Who, where and in what company."""
-
-    def enrich(self, event: Event) -> Surroundings:
-        """Return the surroundings of an event, and learn from it."""
-
-    def sha256(self, process: Process) -> Digest:
-        """Return what is known of the hash now."""
-
-    def module_sha256(self, process: Process, path: str) -> Digest:
-        """Return what is known now of the hash of a file that a process loaded as a kernel module."""
-
-    def contents(self, process: Process) -> tuple[Content, ...] | None:
-        """Return what was read of its program and script, None while that goes on; of what cannot be read, nothing."""
-
-
-class Classify(Protocol):
-    """What it means."""
-
-    def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
-        """Return the findings of an event."""
-
-
-class Deliver(Protocol):
-    """Where it goes."""
-
-    def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
-        """Take an event."""
-
-    def finding(self, finding: Finding) -> None:
-        """Take a finding; it is durable when this returns."""
-
-    def flush(self) -> None:
-        """Write out what is due."""
-
-
-class Stages(NamedTuple):
-    """The five of them, in the order of the flow."""
-
-    source: Source
-    decode: Callable[[bytes], Event | None]
-    enrich: Enrich
-    classify: Classify
-    deliver: Deliver
-
-
 class _Waiting(NamedTuple):
-    """A finding, or an exec with its surroundings, that waits for a hash."""
+    """A finding, or an exec with its surroundings, that waits for a hash, or for what its container is."""
 
-    until_s: float
+    since_s: float
     process: Process
     finding: Finding | None
     event: Event | None
@@ -133,8 +71,16 @@ class _Late(NamedTuple):
 class Pipeline:
     """Runs the stages until told to stop."""
 
-    def __init__(self, stages: Stages, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stages: Stages,
+        counters: Counters,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        container_wait_s: float = CONTAINER_WAIT_S,
+    ) -> None:
         """`clock` says seconds that never go back."""
+        self._container_wait_s = container_wait_s
         self._stages = stages
         self._counters = counters
         self._clock = clock
@@ -162,6 +108,8 @@ class Pipeline:
             if event is not None:
                 self._take(event)
         self._look_again()
+        for container in self._stages.enrich.heard():
+            self._stages.deliver.container(container)
         self._release(at_s=self._clock())
         self._stages.deliver.flush()
         return len(records)
@@ -214,9 +162,11 @@ class Pipeline:
             self._stages.deliver.event(event, surroundings, digest.sha256)
 
     def _wait(self, process: Process, finding: Finding | None, event: Event | None, surroundings: Surroundings) -> None:
-        waiting = _Waiting(self._clock() + HASH_WAIT_S, process, finding, event, surroundings)
+        waiting = _Waiting(self._clock(), process, finding, event, surroundings)
         if not self._sent(waiting, at_s=self._clock()):
             self._waiting.append(waiting)
+            if finding is not None and finding.container is not None and self._container_of(waiting, 0.0) is None:
+                self._counters.add("containers.waited")
 
     def _release(self, at_s: float) -> None:
         """Send those whose hash came, or whose time is up; keep the order of the others."""
@@ -225,7 +175,11 @@ class Pipeline:
     def _sent(self, waiting: _Waiting, at_s: float) -> bool:
         digest = self._stages.enrich.sha256(waiting.process)
         module = self._module_of(waiting)
-        if PENDING in {digest.state, module.state if module else None} and at_s < waiting.until_s:
+        hashing = PENDING in {digest.state, module.state if module else None}
+        if hashing and at_s < waiting.since_s + HASH_WAIT_S:
+            return False
+        container = self._container_of(waiting, at_s)
+        if waiting.finding is not None and waiting.finding.container is not None and container is None:
             return False
         if waiting.event is not None:
             self._stages.deliver.event(waiting.event, waiting.surroundings, digest.sha256)
@@ -234,10 +188,27 @@ class Pipeline:
             evidence = waiting.finding.evidence if module is None else _with_module(waiting.finding.evidence, module)
             self._stages.deliver.finding(
                 msgspec.structs.replace(
-                    waiting.finding, sha256=digest.sha256, sha256_missing=missing, evidence=evidence
+                    waiting.finding,
+                    sha256=digest.sha256,
+                    sha256_missing=missing,
+                    evidence=evidence,
+                    container=container,
                 )
             )
+            self._counters.add("containers.pending", int(container is not None and container.pending))
         return True
+
+    def _container_of(self, waiting: _Waiting, at_s: float) -> Container | None:
+        """Return the container of a finding as it is sent; None for no container, or one that is still waited for."""
+        then = waiting.finding.container if waiting.finding else None
+        if then is None:
+            return None
+        now = self._stages.enrich.container(then.id) or then
+        if not now.pending:
+            return now
+        if at_s < waiting.since_s + self._container_wait_s:
+            return None
+        return msgspec.structs.replace(now, missing=now.missing or NOT_IN_TIME)
 
     def _module_of(self, waiting: _Waiting) -> Digest | None:
         """Return what is known of the hash of the kernel module that a finding is about."""

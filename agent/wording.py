@@ -41,7 +41,8 @@ def allowed(declared: inspect.Type) -> str:
         case inspect.EnumType():
             return _one_of([one.value for one in declared.cls])
         case inspect.IntType():
-            return "a whole number" + (f", at least {declared.ge}" if declared.ge is not None else "")
+            least = f", at least {declared.ge}" if declared.ge is not None else ""
+            return "a whole number" + least + (f", at most {declared.le}" if declared.le is not None else "")
         case inspect.VarTupleType(max_length=most):
             return "a list" + (f" of at most {most}" if most else "") + f", each {allowed(declared.item_type)}"
         case inspect.DictType() | inspect.StructType():

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
+from collector import containers
 from collector.events import Run
 from collector.events import runs
 from collector.keeping import GaveUp
@@ -115,7 +116,8 @@ class EventLane:
             keeping.hub.events += len(piece.events)
         elif toll == Toll(toll.through):
             return  # nothing new, nothing lost, nothing came twice
-        advance = partial(keeping.store.advance_events, key, toll)
+        told = containers.of(piece.events) if piece is not None else []
+        advance = partial(keeping.store.advance_events, key, toll, told)
         await insist(lambda: keeping.in_sql(advance), closing)
         keeping.hub.losses(key, "events", toll)
 

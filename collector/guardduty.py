@@ -17,18 +17,17 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from datetime import UTC
-from datetime import datetime
 from typing import Any
 
+from collector import whereabouts
 from collector.aggregate import Aggregate
 from collector.aggregate import Origin
-from vedette.v1 import event_pb2
+from collector.whereabouts import given
+from collector.whereabouts import iso
 from vedette.v1 import finding_pb2
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 _NS_PER_S = 1_000_000_000
-_LATEST_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime can say
 _PROTOCOLS = {6: "TCP", 17: "UDP"}  # IANA protocol numbers
 
 _PROCESS_MEMBERS = {
@@ -98,13 +97,6 @@ def document(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) 
     }
 
 
-def iso(at_ns: int) -> str:
-    """Return Unix nanoseconds as GuardDuty writes time: UTC, milliseconds, `Z`."""
-    seconds = min(max(at_ns // _NS_PER_S, 0), _LATEST_S)
-    millis = at_ns % _NS_PER_S // 1_000_000
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
-
-
 def resource(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
     """Return what it happened on: the container if there is one, and the EC2 instance if it is one."""
     result: dict[str, Any] = {"resourceType": "Instance"}
@@ -112,41 +104,13 @@ def resource(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
         result["instanceDetails"] = {"instanceId": origin.host_id}
     if latest.HasField("container"):
         result["resourceType"] = "Container"
-        result |= whereabouts(latest.container)
-    return result
-
-
-def whereabouts(container: event_pb2.Container) -> dict[str, Any]:
-    """Return what a container gives to a finding's resource: `containerDetails`, and of a pod `kubernetesDetails`."""
-    details = {"id": container.id} | _given(container, {"containerRuntime": "runtime", "name": "name"})
-    if container.HasField("image"):
-        details["image"] = container.image
-        prefix = container.image.rpartition("/")[0]
-        if prefix:
-            details["imagePrefix"] = prefix
-    mounts = [{"name": one.name or one.mount_path, "mountPath": one.mount_path} for one in container.mounts]
-    if mounts:
-        details["volumeMounts"] = mounts
-    if container.HasField("privileged"):
-        details["securityContext"] = {"privileged": container.privileged}
-    result = {"containerDetails": details}
-    workload = _given(container, {"name": "pod_name", "uid": "pod_uid", "namespace": "pod_namespace"})
-    if workload:
-        workload |= {"type": "pods"} | _given(container, {"serviceAccountName": "service_account"})
-        volumes = [
-            {"name": one.name or one.mount_path, "hostPath": {"path": one.host_path}}
-            for one in container.mounts
-            if one.HasField("host_path")
-        ]
-        if volumes:
-            workload["volumes"] = volumes
-        result["kubernetesDetails"] = {"kubernetesWorkloadDetails": workload | {"containers": [details]}}
+        result |= whereabouts.resource(latest.container)
     return result
 
 
 def process(found: finding_pb2.Process) -> dict[str, Any]:
     """Return a process as ProcessDetails."""
-    result = _given(found, _PROCESS_MEMBERS)
+    result = given(found, _PROCESS_MEMBERS)
     result |= {"pid": found.tgid, "uuid": found.uuid, "startTime": _epoch(found.started_at_ns)}
     return result
 
@@ -194,7 +158,7 @@ def _acting(latest: finding_pb2.Finding) -> dict[str, Any]:
 
 
 def _context(evidence: finding_pb2.Evidence) -> dict[str, Any]:
-    result = _given(evidence, _CONTEXT_MEMBERS)
+    result = given(evidence, _CONTEXT_MEMBERS)
     if evidence.HasField("modifying_process"):
         result["modifyingProcess"] = process(evidence.modifying_process)
     if evidence.HasField("modified_at_ns"):
@@ -226,23 +190,13 @@ def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
     if latest.HasField("sha256_missing"):
         result["executableSha256Missing"] = latest.sha256_missing
     if latest.HasField("container"):
-        result["container"] = container_remarks(latest.container)
+        result["container"] = whereabouts.remarks(latest.container)
     return {name: value for name, value in result.items() if value not in (None, "", [], {})}
-
-
-def container_remarks(container: event_pb2.Container) -> dict[str, Any]:
-    """Return what GuardDuty has no member for of a container, which `additionalInfo` says as `container`."""
-    result: dict[str, Any] = _given(container, {"imageDigest": "image_digest", "missing": "missing"})
-    if container.labels:
-        result["labels"] = {label.key: label.value for label in container.labels}
-    if container.HasField("started_at_ns") and container.HasField("name"):  # else that of a process is all there is
-        result["startedAt"] = iso(container.started_at_ns)
-    return result | {name: True for name in ("pending", "trimmed") if getattr(container, name)}
 
 
 def _threat(threat: finding_pb2.Threat) -> dict[str, Any]:
     result: dict[str, Any] = {"threatListName": threat.list_name, "threatNames": list(threat.names)}
-    return result | _given(threat, {"threatFileSha256": "sha256"})
+    return result | given(threat, {"threatFileSha256": "sha256"})
 
 
 def _connection(evidence: finding_pb2.Evidence) -> dict[str, Any]:
@@ -267,11 +221,6 @@ def _ip(text: str) -> dict[str, str]:
     except ValueError:
         return {}
     return {f"ipAddressV{version}": text}
-
-
-def _given(message: Any, members: dict[str, str]) -> dict[str, Any]:
-    """Return those members whose field is set; all are `optional` in the .proto."""
-    return {member: getattr(message, field) for member, field in members.items() if message.HasField(field)}
 
 
 def _epoch(at_ns: int) -> float:

@@ -1,8 +1,8 @@
-"""The SQL tables: agents and findings.
+"""The SQL tables: agents, findings and containers.
 
-One row an agent's spool, one row an aggregated finding.  `document` is the
-finding in GuardDuty's shape, as JSON; the other columns of `findings` are there
-to be filtered by.  Times are Unix nanoseconds.
+One row an agent's spool, one row an aggregated finding, one row a container of
+which something was said lately.  `document` is the finding in GuardDuty's shape,
+as JSON; the other columns of `findings` are there to be filtered by.  Times are Unix nanoseconds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from sqlalchemy import Column
 from sqlalchemy import Float
 from sqlalchemy import Index
 from sqlalchemy import Integer
+from sqlalchemy import LargeBinary
 from sqlalchemy import MetaData
 from sqlalchemy import String
 from sqlalchemy import Table
@@ -63,4 +64,18 @@ findings = Table(
     Column("document", Text, nullable=False),
     Index("findings_by_last_seen", "last_seen_at_ns"),
     Index("findings_by_type", "type"),
+)
+
+containers = Table(
+    "containers",
+    metadata,
+    Column("host_id", String(255), primary_key=True),
+    Column("container_id", String(255), primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),  # when the agent knew it
+    Column("name", Text),
+    Column("image", Text),
+    Column("pod_name", Text),
+    Column("pod_namespace", Text),
+    Column("message", LargeBinary, nullable=False),  # the Container of event.proto
+    Index("containers_by_time", "at_ns"),
 )

@@ -30,6 +30,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector import aggregate
+from collector import containers
 from collector import guardduty
 from collector import schema
 from collector.aggregate import Aggregate
@@ -37,6 +38,7 @@ from collector.errors import StateError
 from collector.names import AgentKey
 from collector.sequence import GREATEST
 from collector.sequence import Toll
+from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
 
@@ -116,13 +118,18 @@ class Store:
         """Keep occurrences with their toll; return each as the finding it made, in GuardDuty's shape."""
         now_ns = self._now_ns()
         with self._transaction() as sql:
-            documents = [_keep(sql, origin, occurrence, now_ns) for occurrence in occurrences]
+            filled = [containers.completed(sql, key.host_id, occurrence) for occurrence in occurrences]
+            documents = [_keep(sql, origin, occurrence, now_ns) for occurrence in filled]
             self._advance(sql, key, "findings", toll)
         return documents
 
-    def advance_events(self, key: AgentKey, toll: Toll) -> None:
-        """Note that events up to `toll.through` are durable in their files. Raises StateError."""
+    def advance_events(self, key: AgentKey, toll: Toll, told: Sequence[event_pb2.Event] = ()) -> None:
+        """Note that events up to `toll.through` are durable in their files, and what was `told` of containers.
+
+        Raises StateError.
+        """
         with self._transaction() as sql:
+            containers.keep(sql, key.host_id, told)
             self._advance(sql, key, "events", toll)
 
     def keep_health(self, key: AgentKey, health: ingest_pb2.Health) -> None:

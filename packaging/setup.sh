@@ -16,7 +16,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 # namespaces, the C compiler that checks record layouts. `a|b`: the first one that this release has.
 packages=(
     python3-bpfcc 'libbpf1|libbpf0'
-    'bpftool|linux-tools-common' gcc gdb git iproute2 libc6-dev logrotate make nftables procps runc strace util-linux
+    'bpftool|linux-tools-common' busybox conmon containerd gcc gdb git iproute2 libc6-dev logrotate make nftables podman procps runc strace util-linux
 )
 
 as_root() {

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.probes": ("agent.model", "agent.errors"),
     "agent.sensor": ("agent.probes", "agent.model", "agent.counters", "agent.errors"),
     "agent.decode": ("agent.probes", "agent.model", "agent.counters", "agent.errors"),
-    "agent.enrich": ("agent.model", "agent.counters", "agent.errors"),
+    "agent.enrich": ("agent.model", "agent.counters", "agent.errors", "vedette"),
     "agent.intel": ("agent.model", "agent.counters", "agent.errors"),
     "agent.findings": ("agent.model", "agent.intel", "agent.counters", "agent.errors"),
     "agent.classify": ("agent.findings", "agent.intel", "agent.model", "agent.counters", "agent.errors"),
@@ -32,12 +32,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.deliver": ("agent.model", "agent.counters", "agent.errors", "agent.version", "vedette"),
     "agent.simulate": ("agent.model", "agent.errors"),
     # Stages arrive at the pipeline as arguments.
-    "agent.pipeline": ("agent.model", "agent.counters", "agent.errors"),
-    "agent.canary": ("agent.pipeline", "agent.model", "agent.counters"),
+    "agent.stages": ("agent.model",),
+    "agent.pipeline": ("agent.stages", "agent.model", "agent.counters", "agent.errors"),
+    "agent.canary": ("agent.stages", "agent.model", "agent.counters"),
     "agent.guard": ("agent.sensor.source", "agent.counters"),
     # The edges of the process.
-    "agent.config": ("agent.model", "agent.errors", "agent.wording", "agent.listing"),
+    "agent.config": ("agent.model", "agent.errors", "agent.wording", "agent.listing", "agent.containing"),
     "agent.listing": (),
+    "agent.containing": (),
     "agent.wording": (),
     "agent.lock": ("agent.errors",),
     "agent.health": ("agent.model", "agent.errors"),
@@ -57,7 +59,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 ONLY_IN: dict[str, tuple[str, ...]] = {
     # The loader child exits, and bcc's 120 MB with it.
     "bcc": ("agent/sensor/ebpf/compiling.py", "agent/sensor/ebpf/attach.py"),
-    "grpc": ("agent/deliver/client.py", "agent/commands/_query.py", "collector/"),
+    # Loaded for the delivery anyway, so that containerd and cri-o, which speak nothing else, cost no other library.
+    "grpc": ("agent/deliver/client.py", "agent/enrich/asking/cri.py", "agent/commands/_query.py", "collector/"),
     "pyroute2": ("agent/sensor/existing/sockets.py",),  # a child that exits, and 20 MB with it
     "rich": ("agent/commands/",),  # for people; the agent process never pays for it
     "sigma": ("agent/commands/_sigma.py",),  # 40 MB, for who imports rules

@@ -18,18 +18,19 @@ from agent.decode import Decoder
 from agent.enrich import Enricher
 from agent.enrich.hashes import Digest
 from agent.enrich.procfs import ProcFs
+from agent.model import Container
 from agent.model import Content
 from agent.model import Event
 from agent.model import Process
 from agent.model import Surroundings
-from agent.pipeline import Classify
-from agent.pipeline import Deliver
 from agent.pipeline import Pipeline
-from agent.pipeline import Stages
 from agent.probes.header import HEADER
 from agent.probes.header import kind_number
 from agent.recording import About
 from agent.recording import Recording
+from agent.stages import Classify
+from agent.stages import Deliver
+from agent.stages import Stages
 
 NOWHERE = Path("/dev/null")  # no directory, and never one: a proc file system below it has no process
 REPLAYED = Digest(state="unknown", reason="replayed")
@@ -113,3 +114,11 @@ class Past:
     def contents(self, process: Process) -> tuple[Content, ...]:
         """Return that nothing can be read."""
         return ()
+
+    def container(self, container_id: str) -> Container | None:
+        """Return what the recording tells of a container."""
+        return self._enricher.container(container_id)
+
+    def heard(self) -> list[Container]:
+        """Return that no runtime was asked."""
+        return []

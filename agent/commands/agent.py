@@ -15,6 +15,7 @@ from agent import health
 from agent import probes
 from agent.canary import Canaries
 from agent.classify import Classifier
+from agent.commands import _containers
 from agent.commands import _judging as judging
 from agent.commands import _names
 from agent.commands import _process
@@ -39,7 +40,6 @@ from agent.guard import Guard
 from agent.lock import HostLock
 from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
-from agent.pipeline import Stages
 from agent.probes import canary
 from agent.probes.declaration import Probe
 from agent.rules import CurrentRules
@@ -47,6 +47,7 @@ from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
 from agent.sensor.userspace import capabilities
+from agent.stages import Stages
 from agent.terminal import log_to_stderr
 
 FAREWELL_S = 3.0  # to bring a connected collector what is spooled; what does not go stays in the spool
@@ -152,8 +153,7 @@ class _Agent:
             _tell(statuses)
             packages = Packages(findings.known_paths(), counters=counters)
             closing.callback(packages.close)
-            known, marks = findings.known_scripts(), findings.marks()
-            enricher = Enricher(host=self._host, counters=counters, marks=marks, scripts=known)
+            enricher = self._enricher()
             closing.callback(enricher.close)
             enricher.seed()
             delivery = Delivery(spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses)
@@ -185,7 +185,8 @@ class _Agent:
                 reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
-            Pipeline(stages, counters).run(over)
+            wait_s = settings.containers.wait_ms / 1_000
+            Pipeline(stages, counters, container_wait_s=wait_s).run(over)
             reports.report(delivery)
         _log.info("stopped; nothing is attached any more")
 
@@ -199,6 +200,16 @@ class _Agent:
             if blind:
                 _log.warning("rule %s is blind to %s, which is not watched", rule.name, blind)
         return rules
+
+    def _enricher(self) -> Enricher:
+        runtimes = _containers.places(self._settings.containers)
+        return Enricher(
+            host=self._host,
+            counters=self._counters,
+            marks=findings.marks(),
+            scripts=findings.known_scripts(),
+            runtimes=runtimes,
+        )
 
     def _spool(self) -> Spool:
         directory = self._settings.state_dir

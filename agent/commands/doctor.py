@@ -12,6 +12,7 @@ from agent import health
 from agent import probes
 from agent.commands import _checks
 from agent.commands import _compat
+from agent.commands import _containers
 from agent.commands import _lanes
 from agent.commands import _running
 from agent.commands import _sources
@@ -58,6 +59,7 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     checks["source"] = _source(statuses)
     if checks["source"].ok is False:
         statuses = _sources.would_be(probes.load())
+    checks["containers"] = _containers.check()
     report = examined(checks, statuses, said)
     click.echo(json_line(document(report)) if as_json else text(report))
     if not is_root:

@@ -24,6 +24,7 @@ from agent.commands._replaying import Replaying
 from agent.commands._views import Lines
 from agent.counters import Counters
 from agent.deliver.wire import Encoder
+from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Sensitivity
@@ -139,6 +140,9 @@ class _Told:
     def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
         """Count it."""
         self.events[str(event.__struct_config__.tag)] += 1
+
+    def container(self, container: Container) -> None:
+        """Never comes: no runtime is asked."""
 
     def finding(self, finding: Finding) -> None:
         """Show it, with how often it was seen until now."""

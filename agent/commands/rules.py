@@ -20,6 +20,7 @@ from agent.config import Config
 from agent.counters import Counters
 from agent.errors import ConfigError
 from agent.errors import StateError
+from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Sensitivity
@@ -31,7 +32,7 @@ from agent.rules.rule import PREFIX
 from agent.rules.rule import Rule
 from agent.terminal import escape
 from agent.terminal import json_line
-from collector.guardduty import iso
+from collector.whereabouts import iso
 
 FAILED = 1
 _ALL = 1 << 62  # findings of a rule a minute that are told
@@ -182,6 +183,9 @@ class _Hits:
     def event(self, _event: Event, _surroundings: Surroundings, _sha256: str | None) -> None:
         """Count it."""
         self.events += 1
+
+    def container(self, container: Container) -> None:
+        """Never comes: no runtime is asked."""
 
     def finding(self, finding: Finding) -> None:
         """Show it."""

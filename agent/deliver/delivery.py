@@ -14,6 +14,7 @@ from agent.deliver.sender import Sender
 from agent.deliver.spool import Spool
 from agent.deliver.target import Target
 from agent.deliver.wire import Encoder
+from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Host
@@ -56,7 +57,13 @@ class Delivery:
 
     def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
         """Encode an event and keep it for the next batch."""
-        encoded = self._encoder.event(event, surroundings, sha256)
+        self._gather(self._encoder.event(event, surroundings, sha256))
+
+    def container(self, container: Container) -> None:
+        """Encode what became known of a container and keep it for the next batch of events."""
+        self._gather(self._encoder.container(container, time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns()))
+
+    def _gather(self, encoded: bytes | None) -> None:
         if encoded is None:
             return
         if not self._batch:

@@ -26,6 +26,7 @@ from agent.deliver.lanes import Gap
 from agent.deliver.lanes import Lane
 from agent.deliver.lanes import Row
 from agent.errors import PeerError
+from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Host
@@ -93,6 +94,14 @@ class Encoder:
             "mapping": msgspec.to_builtins(surroundings.mapping),
             str(event.__struct_config__.tag): msgspec.to_builtins(facts(event)),
         }
+        return self._batch(fields)
+
+    def container(self, container: Container, time_ns: int, at_ns: int) -> bytes | None:
+        """Return an EventBatch of one that says what a container is; `time_ns`, `at_ns`: when that was known."""
+        told = msgspec.to_builtins(container)
+        return self._batch({"time_ns": time_ns, "at_ns": at_ns, "container": told})
+
+    def _batch(self, fields: Fields) -> bytes | None:
         encoded = self._encode(ingest_pb2.EventBatch, {"events": [fields]})
         if len(encoded) <= MAX_MESSAGE_BYTES:
             return encoded

@@ -9,8 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
+from functools import partial
 
 from agent.counters import Counters
+from agent.enrich.asking.asker import Asker
+from agent.enrich.asking.foretold import foretold
+from agent.enrich.asking.sources import Places
+from agent.enrich.containers import container_id as by_path
+from agent.enrich.containers import plain_id
 from agent.enrich.executables import Executables
 from agent.enrich.hashes import PENDING
 from agent.enrich.hashes import Digest
@@ -32,6 +38,7 @@ from agent.enrich.sockets import OutboundSockets
 from agent.enrich.wires import Wires
 from agent.enrich.writers import Writers
 from agent.model import Aimed
+from agent.model import Container
 from agent.model import Content
 from agent.model import DnsAnswer
 from agent.model import DnsQuery
@@ -77,13 +84,16 @@ class Enricher:
         limits: Limits = DEFAULTS,
         marks: tuple[re.Pattern[bytes], ...] = (),
         scripts: Collection[str] = (),
+        runtimes: Places | None = None,
     ) -> None:
-        """Look for `marks` in programs and scripts, once in each (executables.py), and at scripts of these names."""
+        """Look for `marks` in programs and scripts (executables.py), and at scripts of these names; ask `runtimes`."""
         procfs = procfs or ProcFs()
         self._host = host
         self._procfs = procfs
         self._counters = counters
-        self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits)
+        self._asker = None if runtimes is None else Asker(runtimes, counters=counters, holds=partial(_holds, procfs))
+        ask = None if self._asker is None else self._asker.ask
+        self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits, ask=ask)
         self._writers = Writers(counters=counters, limit=limits.writers)
         self._runtimes = Runtimes(counters=counters, procfs=procfs, limit=limits.runtimes)
         self._sockets = OutboundSockets(counters=counters, limit=limits.cookies)
@@ -152,6 +162,19 @@ class Enricher:
         """Return what is known of the hash of a file that a process loaded as a module, asking for it if nobody did."""
         return self._hashes.given(process, Given("program", path), self._processes.neighbours)
 
+    def container(self, container_id: str) -> Container | None:
+        """Return what is known of a container by now."""
+        return self._processes.containers.get(container_id)
+
+    def heard(self) -> list[Container]:
+        """Return the containers of which all has become known that will, since the last time; never waits."""
+        if self._asker is None:
+            return []
+        if self._asker.arrived():
+            self._processes.containers.ask_again()
+        told = [self._processes.containers.heard(answer) for answer in self._asker.heard()]
+        return [container for container in told if not container.pending]
+
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
         own = {
@@ -168,8 +191,10 @@ class Enricher:
         return self._processes.sizes() | own | self._hashes.sizes()
 
     def close(self) -> None:
-        """Stop the thread that hashes."""
+        """Stop the threads that hash and ask."""
         self._hashes.close()
+        if self._asker is not None:
+            self._asker.close()
 
     def _content(self, file: Given, digest: Digest) -> Content | None:
         if digest.sha256 is not None:
@@ -192,6 +217,7 @@ class Enricher:
                 process = self._processes.executed(event, self._scripts.seen(event))
                 self._runtimes.executed(process, before)
                 self._questions.executed(event.actor)
+                self._foretell(process)
                 self._hashes.request(process, self._processes.neighbours)
                 return process
             case ProcessFork():
@@ -208,6 +234,12 @@ class Enricher:
             case NetConnect():
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)
+
+    def _foretell(self, process: Process) -> None:
+        """Have the bundle read of a container that a runtime was started for."""
+        found = None if self._asker is None else foretold(process)
+        if self._asker is not None and found is not None:
+            self._asker.foretell(*found)
 
     def _wired(self, event: Event, actor: Process | None, lineage: tuple[Process, ...]) -> Wire | None:
         if actor is None:
@@ -260,6 +292,15 @@ class Enricher:
         if process is not None and event.changes and not _UNSURE_FILE.intersection(event.flags):
             self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
         return process
+
+
+def _holds(procfs: ProcFs, pid: int, container_id: str) -> bool | None:
+    """Tell whether a process is in the container with an id, None when it is gone."""
+    path = procfs.cgroup_path(pid)
+    if path is None:
+        return None
+    found = by_path(path) or plain_id(path)
+    return found is not None and found.id == container_id
 
 
 def _cookies(event: Event) -> Iterable[int | None]:

@@ -24,6 +24,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of the copy in the table; the event itself has what the kernel gave."""
     containers: int = 4_096
     """Ten times what a node may run (110 pods), restarts of the last minute included."""
+    container_characters: int = 4 * 1024 * 1024
+    """Labels and mounts of all containers together: some 500 bytes each is the custom; beyond it they go without."""
     container_ns: int = 60 * NS_PER_S
     """How long a container is known after its last process: events of it may still be on their way."""
     writers: int = 8_192

@@ -14,9 +14,12 @@ again or the table is full.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from agent.counters import Counters
+from agent.enrich.asking.said import Question
 from agent.enrich.container_table import ContainerTable
 from agent.enrich.containers import Identified
 from agent.enrich.containers import Namespaces
@@ -44,7 +47,16 @@ NEIGHBOURS = 3  # processes through whose root a gone program is looked for: one
 class ProcessTable:
     """Applies lifecycle records and answers who a process is, was, and descends from."""
 
-    def __init__(self, *, host: Host, counters: Counters, procfs: ProcFs, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        host: Host,
+        counters: Counters,
+        procfs: ProcFs,
+        limits: Limits,
+        ask: Callable[[Question], bool] | None = None,
+    ) -> None:
+        """`ask` puts a question about a container that is seen for the first time (container_table.py)."""
         self._counters = counters
         self._procfs = procfs
         self._limits = limits
@@ -53,7 +65,7 @@ class ProcessTable:
         self._users = UserNames(host.mnt_ns, self._own_mnt_ns)
         self._snapshots = Snapshots(host=host, users=self._users, args_limit=limits.args_bytes)
         self._memory = Memory(counters=counters, limits=limits)
-        self._containers = ContainerTable(counters=counters, limits=limits)
+        self.containers = ContainerTable(counters=counters, limits=limits, ask=ask)
         self._missing: dict[ProcessKey, None] = {}
         self._now_ns = 0  # of the newest record, boot clock
 
@@ -132,7 +144,7 @@ class ProcessTable:
 
     def container(self, process: Process) -> Container | None:
         """Return the container that a process is in."""
-        return self._containers.get(process.container_id)
+        return self.containers.get(process.container_id)
 
     def neighbours(self, process: Process) -> tuple[int | str, ...]:
         """Return pids of long-lived processes that see the same files, or `self` where the agent does."""
@@ -145,11 +157,11 @@ class ProcessTable:
         self._now_ns = max(now_ns, self._now_ns)
         now_ns = self._now_ns
         self._memory.expire(now_ns)
-        self._containers.expire(now_ns)
+        self.containers.expire(now_ns)
 
     def sizes(self) -> dict[str, int]:
         """Return the sizes of all tables."""
-        others = {"containers": self._containers.size(), "users": self._users.size(), "missing": len(self._missing)}
+        others = {"containers": self.containers.size(), "users": self._users.size(), "missing": len(self._missing)}
         return self._memory.sizes() | others
 
     def _parent(self, event: ProcessExec, former: Process | None) -> ProcessKey | None:
@@ -192,7 +204,7 @@ class ProcessTable:
     def _where(self, process: Process, former: Process | None) -> Identified | None:
         """Return the container; one cannot leave it, by a cgroup of any name, without leaving its namespaces."""
         own = Namespaces(process.mnt_ns, process.pid_ns)
-        was = None if former is None else self._containers.get(former.container_id)
+        was = None if former is None else self.containers.get(former.container_id)
         stayed = former is not None and own == Namespaces(former.mnt_ns, former.pid_ns)
         if was is not None and stayed and own.apart_from(self._host):
             return self._known(was.id)
@@ -215,12 +227,12 @@ class ProcessTable:
         if process.container_id == before or not self._memory.is_living(process.key):
             return
         if before is not None:
-            self._containers.left(before, self._now_ns)
+            self.containers.left(before, self._now_ns)
         if process.container_id is not None:
-            self._containers.joined(where or self._known(process.container_id), process.started_at_ns)
+            self.containers.joined(where or self._known(process.container_id), process)
 
     def _known(self, container_id: str) -> Identified:
-        known = self._containers.get(container_id)
+        known = self.containers.get(container_id)
         if known is None:
             return Identified(container_id)
         return Identified(known.id, known.runtime, known.pod_uid, known.task_id)
@@ -236,7 +248,7 @@ class ProcessTable:
         for spare in self._memory.spare() if self._memory.crowded() else ():
             self._memory.evict(spare)
             if spare.container_id is not None:
-                self._containers.left(spare.container_id, self._now_ns)
+                self.containers.left(spare.container_id, self._now_ns)
 
     def _bury_lost(self) -> None:
         """Bury those that are not there any more."""
@@ -248,4 +260,4 @@ class ProcessTable:
         was_living = self._memory.is_living(process.key)
         self._memory.bury(process, self._now_ns)
         if was_living and process.container_id is not None:
-            self._containers.left(process.container_id, self._now_ns)
+            self.containers.left(process.container_id, self._now_ns)

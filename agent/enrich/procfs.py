@@ -3,9 +3,8 @@
 A process is read whole by `look`: start time first, the rest, start time again,
 so that a pid that was reused in between gives None and never a mixture.
 
-Blind to: arguments and environment as they were at exec (a process may rewrite
-its own), and those of a process that lets nobody read its memory (see patience.py);
-anything of a process that the kernel forbids us to trace.
+Blind to: arguments and environment as they were at exec (a process may rewrite its own), and those of a process that
+lets nobody read its memory (see patience.py); anything of a process that the kernel forbids us to trace.
 """
 
 from __future__ import annotations
@@ -118,6 +117,11 @@ class ProcFs:
         raw = self._read(b"%d/stat" % tgid, STAT_BYTES)
         return None if raw is None else proctext.stat_of(raw)
 
+    def cgroup_path(self, tgid: int) -> str | None:
+        """Return the cgroup of a process, None when it is gone."""
+        raw = self._read(b"%d/cgroup" % tgid, CGROUP_BYTES)
+        return None if raw is None else proctext.cgroup_of(raw)
+
     def is_same(self, key: ProcessKey) -> bool:
         """Tell whether the process is still there, and not another with its pid."""
         stat = self.stat(key.tgid)
@@ -131,7 +135,6 @@ class ProcFs:
         prefix = b"%d/" % tgid
         environ = self._read_memory(prefix + b"environ", ENVIRON_BYTES) or b""
         variables = proctext.variables_of(environ, (_PRELOAD, _LIBRARY_PATH))
-        cgroup = self._read(prefix + b"cgroup", CGROUP_BYTES)
         cwd = self._link(prefix + b"cwd")
         facts = Facts(
             key=ProcessKey(tgid, stat.started_ticks),
@@ -143,7 +146,7 @@ class ProcFs:
             ids=proctext.ids_of(self._read(prefix + b"status", STATUS_BYTES) or b""),
             mnt_ns=self.namespace(tgid, "mnt"),
             pid_ns=self.namespace(tgid, "pid"),
-            cgroup_path=None if cgroup is None else proctext.cgroup_of(cgroup),
+            cgroup_path=self.cgroup_path(tgid),
             ld_preload=variables.get(_PRELOAD),
             ld_library_path=variables.get(_LIBRARY_PATH),
         )

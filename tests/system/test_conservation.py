@@ -68,7 +68,7 @@ def stored_in(post: Post) -> dict[str, int]:
     files = str(post.kept / "events" / "*" / "*" / "*.parquet")
     counted = (
         "SELECT if(existing, 'existing', kind), count(DISTINCT (spool_id, sequence)) "
-        "FROM read_parquet(?, union_by_name = true) GROUP BY ALL"
+        "FROM read_parquet(?, union_by_name = true) WHERE kind IS DISTINCT FROM 'container' GROUP BY ALL"
     )
     return dict(duckdb.execute(counted, [files]).fetchall())
 

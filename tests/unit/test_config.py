@@ -45,6 +45,17 @@ self_check_interval_s = 5
 sensitivity = "low"
 types = { "Execution:Runtime/SuspiciousTool" = "off" }
 
+[containers]
+ask = "files"
+wait_ms = 100
+ask_timeout_ms = 500
+cri_sockets = ["/srv/containerd.sock"]
+docker_sockets = []
+podman_sockets = []
+runc_roots = ["/srv/runc"]
+containerd_tasks = ["/srv/tasks"]
+rootless = "no"
+
 [intel]
 lists = [{ path = "/etc/vedette/lists.d", category = "c2", format = "stix2", name = "ours" }]
 

@@ -9,15 +9,17 @@ import msgspec
 import pytest
 
 from agent.counters import Counters
+from agent.model import Container
 from agent.model import Content
 from agent.model import Event
 from agent.model import Evidence
 from agent.model import Finding
 from agent.model import Process
 from agent.model import Surroundings
+from agent.pipeline import CONTAINER_WAIT_S
 from agent.pipeline import HASH_WAIT_S
 from agent.pipeline import Pipeline
-from agent.pipeline import Stages
+from agent.stages import Stages
 from tests.unit.enrich.made import HOST
 from tests.unit.enrich.made import executed
 from tests.unit.enrich.made import opened
@@ -50,6 +52,10 @@ class World:
         self.reasons: list[str | None] = []
         self.module: Known | None = None
         self.evidence: list[Evidence] = []
+        self.containers: dict[str, Container] = {}
+        self.told: list[Container] = []
+        self.where: Container | None = None
+        self.wheres: list[Container | None] = []
         self.flushed = 0
         self.patience: list[float] = []
         self.counters = Counters()
@@ -77,6 +83,17 @@ class World:
     def contents(self, process: Process) -> tuple[Content, ...] | None:
         return self.contents_of.get(process.key.tgid)
 
+    def container(self, asked: str | Container) -> Container | None:
+        """Answer as enrichment does, by id; take as delivery does."""
+        if isinstance(asked, Container):
+            self.sent.append(("container", 0, asked.id))
+            return None
+        return self.containers.get(asked)
+
+    def heard(self) -> list[Container]:
+        told, self.told = self.told, []
+        return told
+
     def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
         self.looked.append((event.tgid, surroundings.contents))
         if event.tgid not in self.fires:
@@ -92,7 +109,7 @@ class World:
                 process=process(event.tgid),
                 sha256=None,
                 lineage=(),
-                container=None,
+                container=self.where,
                 evidence=Evidence(reason="r", module_file_path="/x.ko" if self.module else None),
                 attack="T1",
             )
@@ -104,6 +121,7 @@ class World:
     def finding(self, finding: Finding) -> None:
         self.sent.append(("finding", finding.process.key.tgid, finding.sha256))
         self.reasons.append(finding.sha256_missing)
+        self.wheres.append(finding.container)
         self.evidence.append(finding.evidence)
 
     def flush(self) -> None:
@@ -283,3 +301,49 @@ def test_a_record_that_is_no_event_is_passed_over() -> None:
     world.pipeline.round(0.1)
 
     assert [] == world.sent
+
+
+WEB = Container(id="web", runtime="runc", started_at_ns=1, pending=True)
+KNOWN = msgspec.structs.replace(WEB, name="shop", pending=False)
+
+
+def test_a_finding_waits_for_what_its_container_is() -> None:
+    """It is sent as soon as the runtime has answered, with the answer; what comes behind it goes meanwhile."""
+    world = World(EXEC, OPEN)
+    world.fires, world.where, world.containers = {5}, WEB, {"web": WEB}
+    world.digests[5] = Known("known", "ab")
+    world.pipeline.round(0.1)
+    world.pipeline.round(0.1)
+    assert [("event", 5, "ab"), ("event", 6, None)] == world.sent
+
+    world.containers["web"], world.told = KNOWN, [KNOWN]
+    world.pipeline.round(0.1)
+    assert [("container", 0, "web"), ("finding", 5, "ab")] == world.sent[2:]
+    assert [KNOWN] == world.wheres
+    assert (1, 0) == (world.counters.get("containers.waited"), world.counters.get("containers.pending"))
+
+
+def test_a_finding_waits_for_its_container_so_long_and_no_longer() -> None:
+    """A runtime that does not answer costs half a second, and the finding says that it is pending."""
+    world = World(EXEC)
+    world.fires, world.where, world.containers = {5}, WEB, {"web": WEB}
+    world.digests[5] = Known("known", "ab")
+    world.pipeline.round(0.1)
+    world.now_s += CONTAINER_WAIT_S - 0.001
+    world.pipeline.round(0.1)
+    assert [] == world.wheres
+
+    world.now_s += 0.001
+    world.pipeline.round(0.1)
+    assert [msgspec.structs.replace(WEB, missing="its runtime has not answered yet")] == world.wheres
+    assert 1 == world.counters.get("containers.pending")
+
+
+def test_a_container_that_nobody_asks_about_is_not_waited_for() -> None:
+    """Where no runtime is asked a finding goes at once, with the id that the kernel gave."""
+    world = World(EXEC)
+    world.fires, world.where = {5}, msgspec.structs.replace(WEB, pending=False)
+    world.digests[5] = Known("known", "ab")
+    world.pipeline.round(0.1)
+
+    assert [world.where] == world.wheres

@@ -15,6 +15,7 @@ from botocore.model import Shape
 from botocore.model import StructureShape
 
 from collector import guardduty
+from collector import whereabouts
 from collector.aggregate import Aggregate
 from tests.unit.collector.made import NOW_NS
 from tests.unit.collector.made import ORIGIN
@@ -283,12 +284,12 @@ def test_a_connection_that_was_accepted() -> None:
 )
 def test_time_as_guardduty_writes_it(expected: str, at_ns: int) -> None:
     """UTC, milliseconds, Z."""
-    assert expected == guardduty.iso(at_ns)
+    assert expected == whereabouts.iso(at_ns)
 
 
 def test_a_hostile_clock_does_not_break_a_finding() -> None:
     """An agent may claim any 64-bit time."""
-    assert guardduty.iso(-(2**63)).startswith("1970-01-01T")
+    assert whereabouts.iso(-(2**63)).startswith("1970-01-01T")
 
 
 def test_additional_info_is_json_in_a_string() -> None:

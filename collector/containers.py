@@ -1,0 +1,89 @@
+"""What became known of containers late, and the findings that waited for it.
+
+An agent sends a finding without knowing what its container is when the runtime does not say so in time, and the
+container by itself, as an event, once it does.  The two come in either order: what is told of a container is kept for a
+while, fills the findings that are stored already, and those that come after.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy import delete
+from sqlalchemy import insert
+from sqlalchemy import select
+from sqlalchemy import update
+
+from collector import schema
+from collector import whereabouts
+from vedette.v1 import event_pb2
+from vedette.v1 import finding_pb2
+
+ID_CHARACTERS = 255  # NAME_MAX: an id is the name of a directory
+KEEP_NS = 7 * 24 * 3600 * 1_000_000_000  # an agent whose collector was away brings its findings and containers later
+FINDINGS = 1_000  # of one container that are filled: aggregated ones, of which a container has a handful
+
+
+def of(events: Sequence[event_pb2.Event]) -> list[event_pb2.Event]:
+    """Return the events that say what a container is."""
+    return [event for event in events if event.HasField("container") and 0 < len(event.container.id) <= ID_CHARACTERS]
+
+
+def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> None:
+    """Keep what was told, and fill the findings that wait for it."""
+    for event in told:
+        _put(sql, host_id, event)
+        _fill(sql, host_id, event.container)
+    if told:
+        newest_ns = max(event.at_ns for event in told)
+        sql.execute(delete(schema.containers).where(_mine(host_id), schema.containers.c.at_ns < newest_ns - KEEP_NS))
+
+
+def completed(sql: Connection, host_id: str, occurrence: finding_pb2.Finding) -> finding_pb2.Finding:
+    """Return a finding with what is known of its container by now."""
+    if not (occurrence.HasField("container") and occurrence.container.pending):
+        return occurrence
+    table = schema.containers
+    query = select(table.c.message).where(_mine(host_id), table.c.container_id == _text(occurrence.container.id))
+    message = sql.execute(query).scalar()
+    if message is None:
+        return occurrence
+    filled = finding_pb2.Finding()
+    filled.CopyFrom(occurrence)
+    filled.container.ParseFromString(message)
+    return filled
+
+
+def _put(sql: Connection, host_id: str, event: event_pb2.Event) -> None:
+    table, container = schema.containers, event.container
+    this = _mine(host_id) & (table.c.container_id == _text(container.id))
+    values: dict[str, Any] = {
+        name: _text(getattr(container, name)) if container.HasField(name) else None
+        for name in ("name", "image", "pod_name", "pod_namespace")
+    }
+    values |= {"at_ns": event.at_ns, "message": container.SerializeToString()}
+    if sql.execute(update(table).where(this).values(values)).rowcount == 0:
+        sql.execute(insert(table).values(values | {"host_id": host_id, "container_id": _text(container.id)}))
+
+
+def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> None:
+    table = schema.findings
+    query = select(table.c.id, table.c.document).where(
+        table.c.host_id == host_id, table.c.container_id == _text(container.id)
+    )
+    for row in sql.execute(query.limit(FINDINGS)).mappings().all():
+        document = whereabouts.completed(json.loads(row["document"]), container)
+        if document is not None:
+            sql.execute(update(table).where(table.c.id == row["id"]).values(document=json.dumps(document)))
+
+
+def _mine(host_id: str) -> Any:
+    return schema.containers.c.host_id == host_id
+
+
+def _text(value: str) -> str:
+    """Return `value` as every database takes it: PostgreSQL refuses a NUL in text."""
+    return value.replace("\x00", "\\x00")
