@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent.counters import Counters
+from agent.findings._examples import content
 from agent.findings._examples import executable
 from agent.findings._examples import file_open
 from agent.findings._examples import in_container
@@ -88,6 +89,22 @@ def test_a_finding_says_which_rule_and_why() -> None:
     )
     assert f"What it is about: {', '.join(matched)}" == found.evidence.reason
     assert "hunter2" not in repr(found.evidence)
+
+
+def test_an_argument_stays_out_of_a_finding() -> None:
+    """Of one of several arguments it is told what was looked for, too, wherever the process is."""
+    around = replace(on_host(), lineage=(process(args=("sh", "hunter2")),))
+
+    [found] = judged(text('args.prefix = "hunt"\nparent.args.suffix = "ter2"'), EXEC, around)
+
+    assert found.evidence.rule is not None
+    assert ("args prefix hunt", "parent.args suffix ter2") == found.evidence.rule.matched
+    assert "hunter2" not in repr(found.evidence)
+
+
+def test_what_is_looked_at_twice_is_found_once() -> None:
+    """The second look at a program, when it is read, is not for rules."""
+    assert [] == judged(text("uid = 0"), EXEC, replace(on_host(), contents=(content("/tmp/x"),)))
 
 
 def test_a_rule_without_a_technique_names_none() -> None:
