@@ -41,17 +41,17 @@ class _Subcommand(NamedTuple):
 
 SUBCOMMANDS = {
     "run": _Subcommand("agent.commands.run", "Watch this host: collector and agent together, live."),
-    "agent": _Subcommand("agent.commands.agent", "Watch this host and report to a collector."),
-    "collector": _Subcommand("agent.commands.collector", "Take findings and events from agents and keep them."),
+    "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
     "findings": _Subcommand("agent.commands.findings", "Show findings."),
     "events": _Subcommand("agent.commands.events", "Show events."),
     "explain": _Subcommand("agent.commands.explain", "Say what a finding type means."),
+    "rules": _Subcommand("agent.commands.rules", "List, check and try rules of your own."),
     "doctor": _Subcommand("agent.commands.doctor", "Say what works on this host, what does not, and what to do."),
+    "agent": _Subcommand("agent.commands.agent", "Watch this host and report to a collector."),
+    "collector": _Subcommand("agent.commands.collector", "Take findings and events from agents and keep them."),
+    "pki": _Subcommand("agent.commands.pki", "Make certificates for agents and collectors."),
     "record": _Subcommand("agent.commands.record", "Write what the sensor sees into a file."),
     "replay": _Subcommand("agent.commands.replay", "Say what a recording comes to; needs no privilege."),
-    "pki": _Subcommand("agent.commands.pki", "Make certificates for agents and collectors."),
-    "rules": _Subcommand("agent.commands.rules", "List, check and try rules of your own."),
-    "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
 }
 
 

@@ -50,8 +50,10 @@ def _days(default: int) -> Callable[[_Command], _Command]:
 def command() -> None:
     """Make certificates for mutual TLS: an authority of your own, for agents and collectors.
 
+    Best on a host that is not watched.
+
     \b
-    Example, on a host that is not watched:
+    Example:
       vedette pki init
       vedette pki collector collector.example --out collector
       vedette pki agent $(cat /etc/machine-id) --out agent
