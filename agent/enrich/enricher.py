@@ -9,18 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
-from functools import partial
 
 from agent.counters import Counters
-from agent.enrich.asking.asker import Asker
-from agent.enrich.asking.foretold import foretold
 from agent.enrich.asking.sources import Places
-from agent.enrich.containers import container_id as by_path
-from agent.enrich.containers import plain_id
 from agent.enrich.executables import Executables
 from agent.enrich.hashes import PENDING
 from agent.enrich.hashes import Digest
 from agent.enrich.hashes import Hashes
+from agent.enrich.inquiry import Inquiry
 from agent.enrich.known_scripts import KnownScripts
 from agent.enrich.limits import DEFAULTS
 from agent.enrich.limits import Limits
@@ -91,8 +87,8 @@ class Enricher:
         self._host = host
         self._procfs = procfs
         self._counters = counters
-        self._asker = None if runtimes is None else Asker(runtimes, counters=counters, holds=partial(_holds, procfs))
-        ask = None if self._asker is None else self._asker.ask
+        self._inquiry = None if runtimes is None else Inquiry(runtimes, counters=counters, procfs=procfs)
+        ask = None if self._inquiry is None else self._inquiry.ask
         self._processes = ProcessTable(host=host, counters=counters, procfs=procfs, limits=limits, ask=ask)
         self._writers = Writers(counters=counters, limit=limits.writers)
         self._runtimes = Runtimes(counters=counters, procfs=procfs, limit=limits.runtimes)
@@ -168,12 +164,7 @@ class Enricher:
 
     def heard(self) -> list[Container]:
         """Return the containers of which all has become known that will, since the last time; never waits."""
-        if self._asker is None:
-            return []
-        if self._asker.arrived():
-            self._processes.containers.ask_again()
-        told = [self._processes.containers.heard(answer) for answer in self._asker.heard()]
-        return [container for container in told if not container.pending]
+        return [] if self._inquiry is None else self._inquiry.heard(self._processes.containers)
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
@@ -193,8 +184,8 @@ class Enricher:
     def close(self) -> None:
         """Stop the threads that hash and ask."""
         self._hashes.close()
-        if self._asker is not None:
-            self._asker.close()
+        if self._inquiry is not None:
+            self._inquiry.close()
 
     def _content(self, file: Given, digest: Digest) -> Content | None:
         if digest.sha256 is not None:
@@ -217,7 +208,8 @@ class Enricher:
                 process = self._processes.executed(event, self._scripts.seen(event))
                 self._runtimes.executed(process, before)
                 self._questions.executed(event.actor)
-                self._foretell(process)
+                if self._inquiry is not None:
+                    self._inquiry.executed(process)
                 self._hashes.request(process, self._processes.neighbours)
                 return process
             case ProcessFork():
@@ -234,12 +226,6 @@ class Enricher:
             case NetConnect():
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)
-
-    def _foretell(self, process: Process) -> None:
-        """Have the bundle read of a container that a runtime was started for."""
-        found = None if self._asker is None else foretold(process)
-        if self._asker is not None and found is not None:
-            self._asker.foretell(*found)
 
     def _wired(self, event: Event, actor: Process | None, lineage: tuple[Process, ...]) -> Wire | None:
         if actor is None:
@@ -292,15 +278,6 @@ class Enricher:
         if process is not None and event.changes and not _UNSURE_FILE.intersection(event.flags):
             self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
         return process
-
-
-def _holds(procfs: ProcFs, pid: int, container_id: str) -> bool | None:
-    """Tell whether a process is in the container with an id, None when it is gone."""
-    path = procfs.cgroup_path(pid)
-    if path is None:
-        return None
-    found = by_path(path) or plain_id(path)
-    return found is not None and found.id == container_id
 
 
 def _cookies(event: Event) -> Iterable[int | None]:
