@@ -33,6 +33,7 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 	@$(BIN)/python -P bench/dga.py
 
 soak: setup ## long loads, as root and outside CI: exact accounts, stress-ng, millions of events (ARGS=-s shows numbers)
+	@packaging/setup.sh soak
 	@$(SUDO) $(BIN)/pytest -m soak $(ARGS)
 	@$(SUDO) env VEDETTE_RACES=100000 $(BIN)/pytest $(ARGS) \
 		tests/kernel/test_kernel_truth.py tests/kernel/test_shared_table.py -k "opens or connects or execs or opened_file"

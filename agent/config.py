@@ -125,6 +125,9 @@ class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):
             "never fires; the events are kept all the same."
         ),
     ] = {}
+    known_good: Annotated[
+        tuple[Path, ...], Meta(description="Files of known good company of your own: [known-good.md](known-good.md).")
+    ] = ()
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):

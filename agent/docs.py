@@ -39,8 +39,9 @@ What Vedette reports, by GuardDuty's names. Every event is kept whether or not i
 a command line; look up the event for that: `vedette events --type KIND`. `sudo vedette simulate TYPE` does, harmlessly,
 what a finding is about.
 
-`sensitivity` in the agent's configuration is `low`, `balanced` (the default) or `high`. Known good company is data:
-`agent/findings/known/*.toml`, bound to what executables are, never to what they call themselves.
+`sensitivity` in the agent's configuration is `low`, `balanced` (the default) or `high`. Known good company is data,
+that which ships and your own, bound to what executables are, never to what they call themselves:
+[known-good.md](known-good.md).
 
 *Without eBPF* says what the source in user space gives of a finding where it may trace and see packets (userspace.md).
 """

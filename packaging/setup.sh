@@ -2,7 +2,7 @@
 # Make this checkout ready to run and to test: system packages, .venv, protobuf code.
 #
 # Safe to run again: what is there is left alone, and the second run takes well under a second. Nothing is
-# installed from the system's packages unless one of them is missing.
+# installed from the system's packages unless one of them is missing. With `soak`, also what the longest tests want.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,7 +16,14 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 # namespaces, the C compiler that checks record layouts. `a|b`: the first one that this release has.
 packages=(
     python3-bpfcc 'libbpf1|libbpf0'
-    'bpftool|linux-tools-common' busybox conmon containerd gcc gdb git iproute2 libc6-dev logrotate make nftables podman procps runc strace util-linux
+    'bpftool|linux-tools-common' busybox conmon containerd debootstrap gcc gdb git iproute2 libc6-dev logrotate make nftables podman
+    procps runc strace util-linux
+)
+
+# What ordinary work is done with in make soak, beside these (packaging/setup.sh soak).
+ordinary=(
+    ansible-core borgbackup buildah busybox cron debootstrap default-jdk-headless dnf dnsmasq luajit mmdebstrap nodejs
+    openssh-server podman prometheus-node-exporter restic rpm rsync sudo unbound
 )
 
 as_root() {
@@ -107,6 +114,7 @@ is_current() {
 }
 
 install_packages "${packages[@]}"
+[ "${1:-}" != soak ] || install_packages "${ordinary[@]}"
 make_venv
 if is_current; then
     exit 0

@@ -15,6 +15,7 @@ from agent.config import FindingsConfig
 from agent.counters import Counters
 from agent.enrich.packages import Packages
 from agent.errors import ConfigError
+from agent.findings import Excuse
 from agent.intel import CurrentLists
 from agent.intel import ListSource
 from agent.model import Intelligence
@@ -32,6 +33,8 @@ class Asked(NamedTuple):
     lists: Intelligence
     packages: Packages
     rules: CurrentRules
+    excuses: tuple[Excuse, ...]
+    """Known good company."""
 
 
 def classifier(settings: FindingsConfig, asked: Asked, counters: Counters) -> Classifier:
@@ -41,7 +44,7 @@ def classifier(settings: FindingsConfig, asked: Asked, counters: Counters) -> Cl
     return Classifier(
         (finding for finding in findings.load() if by_type.get(finding.name) != OFF),
         intel=asked.lists,
-        benign=findings.known_good(counters, asked.packages),
+        benign=findings.known_good(counters, asked.packages, asked.excuses),
         sensitivity=Sensitivities(settings.sensitivity, sensitivities),
         counters=counters,
         rules=asked.rules,

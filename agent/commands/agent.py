@@ -83,6 +83,7 @@ def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
         wanted = wanted_probes(settings)
         disabled = disabled_kinds(settings)
         judging.levels(settings.findings)
+        findings.known_excuses(settings.findings.known_good)
         target = _target(settings)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
@@ -140,6 +141,7 @@ class _Agent:
         self._target = target
         self._counters = Counters()
         self._host = this_host()
+        self._excuses = findings.known_excuses(settings.findings.known_good)
 
     def watch(self, wanted: tuple[Probe, ...], disabled: frozenset[str], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""
@@ -151,7 +153,7 @@ class _Agent:
             closing.callback(source.close)
             statuses = standing(opened)
             _tell(statuses)
-            packages = Packages(findings.known_paths(), counters=counters)
+            packages = Packages(findings.known_paths(self._excuses), counters=counters)
             closing.callback(packages.close)
             enricher = self._enricher()
             closing.callback(enricher.close)
@@ -166,7 +168,8 @@ class _Agent:
             lists = judging.current_lists(settings, counters)
             closing.callback(lists.close)
             rules = self._rules(statuses, disabled)
-            classifier = judging.classifier(settings.findings, judging.Asked(lists, packages, rules), counters)
+            asked = judging.Asked(lists, packages, rules, self._excuses)
+            classifier = judging.classifier(settings.findings, asked, counters)
             reports = Reports(
                 totals=lambda: source.counters() | _held(enricher, packages, classifier),
                 probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
@@ -207,7 +210,7 @@ class _Agent:
             host=self._host,
             counters=self._counters,
             marks=findings.marks(),
-            scripts=findings.known_scripts(),
+            scripts=findings.known_scripts(self._excuses),
             runtimes=runtimes,
         )
 

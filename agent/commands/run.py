@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from typing import NamedTuple
 
 import click
 
+from agent import findings
 from agent import probes
 from agent.commands import _process
 from agent.commands import _sources
@@ -41,7 +43,7 @@ AGENT_STOP_S = 10.0  # it detaches within one and takes five to bring over what 
 HEALTH_INTERVAL_S = 1  # the screen shows numbers of the last second
 COLLECTOR_STOP_S = 10.0  # it writes what it has received
 
-Table = dict[str, str | int | list[int]]
+Table = dict[str, str | int | list[int] | list[str]]
 """What we write into a section of a configuration file: JSON spells these as TOML does."""
 
 
@@ -62,8 +64,14 @@ Table = dict[str, str | int | list[int]]
     show_default=True,
     help="Where rules of your own are (docs/rules.md).",
 )
+@click.option(
+    "--known-good",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    help="A file of known good company of your own (docs/known-good.md).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One finding in GuardDuty's shape per line on standard output.")
-def command(duration: int | None, state_dir: Path, sensor: str, rules: Path, as_json: bool) -> int:  # noqa: FBT001
+def command(duration: int | None, as_json: bool, **asked: Any) -> int:  # noqa: FBT001
     """Watch this host: a collector and an agent together, live.
 
     On a terminal the screen shows where things stand and the findings, newest
@@ -75,10 +83,12 @@ def command(duration: int | None, state_dir: Path, sensor: str, rules: Path, as_
       sudo vedette run
       sudo vedette run --json --duration 60 | jq .type
     """
-    if sensor == "ebpf":
+    options = _Options(**asked)
+    if options.sensor == "ebpf":
         requirements.require_all()
     requirements.require_root()
-    state_dir = _made(state_dir)
+    findings.known_excuses(options.known_good)
+    options = options._replace(state_dir=_made(options.state_dir), rules=options.rules.absolute())
     stop = _process.stop_on_signals()
     lock = HostLock(Config().lock_file)
     if not lock.take(lambda line: click.echo(line, err=True), stop.is_set):
@@ -89,7 +99,7 @@ def command(duration: int | None, state_dir: Path, sensor: str, rules: Path, as_
         if sys.stdout.isatty() and not as_json:
             view = LiveView(this_host(), len(probes.load()))
         closing.callback(view.close)
-        return _Run(_Options(state_dir, sensor, rules.absolute()), view, lock).until(stop, duration)
+        return _Run(options, view, lock).until(stop, duration)
 
 
 def _made(state_dir: Path) -> Path:
@@ -112,6 +122,7 @@ class _Options(NamedTuple):
     sensor: str
     rules: Path
     """The directory of rules."""
+    known_good: tuple[Path, ...]
 
 
 class _Run:
@@ -196,6 +207,7 @@ class _Run:
         sections: dict[str, Table] = {
             "sensor": {"own_tgids": own_tgids, "source": self._options.sensor},
             "rules": {"directory": str(self._options.rules)},
+            "findings": {"known_good": [str(file.absolute()) for file in self._options.known_good]},
         }
         path = self._written("agent.toml", settings, sections)
         self._agent.start(["--config", str(path)])

@@ -11,8 +11,10 @@ import pkgutil
 import re
 from collections.abc import Collection
 from collections.abc import Iterable
+from pathlib import Path
 
 from agent.counters import Counters
+from agent.findings import _excuses
 from agent.findings import _known
 from agent.findings import _recent
 from agent.findings import _tools
@@ -20,6 +22,7 @@ from agent.findings._base import ASKS_COMPANY
 from agent.findings._base import AnyFinding
 from agent.findings._base import FindingType
 from agent.findings._base import kind_of
+from agent.findings._excuses import Excuse
 from agent.findings._oddities import ODDITIES
 from agent.findings._oddities import Oddity
 from agent.findings._shells import is_shell
@@ -29,6 +32,7 @@ __all__ = (
     "ASKS_COMPANY",
     "ODDITIES",
     "AnyFinding",
+    "Excuse",
     "FindingType",
     "Oddity",
     "blind",
@@ -58,9 +62,11 @@ def blind(types: Iterable[AnyFinding], missing_probes: Collection[str]) -> tuple
     return tuple(finding.name for finding in types if not missing.isdisjoint(finding.kinds + finding.needs))
 
 
-def known_good(counters: Counters, provenance: Provenance | None = None) -> _known.KnownGood:
-    """Return the benign company that ships with the agent."""
-    return _known.KnownGood(_known.bundled(), counters, provenance)
+def known_good(
+    counters: Counters, provenance: Provenance | None = None, excuses: Collection[Excuse] | None = None
+) -> _known.KnownGood:
+    """Return benign company: that which ships with the agent, unless another is given."""
+    return _known.KnownGood(known_excuses() if excuses is None else excuses, counters, provenance)
 
 
 def known_unchecked(counters: Counters) -> _known.KnownGood:
@@ -68,14 +74,14 @@ def known_unchecked(counters: Counters) -> _known.KnownGood:
     return known_good(counters, _known.Unchecked())
 
 
-def known_paths() -> tuple[str, ...]:
-    """Return the paths that its entries are bound to; `*` stands for part of one segment."""
-    return tuple(sorted({path for excuse in _known.bundled() for _, path in excuse.paths()}))
+def known_paths(excuses: Collection[Excuse]) -> tuple[str, ...]:
+    """Return the paths that entries are bound to; `*` stands for part of one segment."""
+    return tuple(sorted({path for excuse in excuses for _, path in excuse.paths()}))
 
 
-def known_scripts() -> frozenset[str]:
-    """Return the last names of the scripts that its entries are bound to."""
-    return frozenset(path.rpartition("/")[2] for excuse in _known.bundled() for path in excuse.script)
+def known_scripts(excuses: Collection[Excuse]) -> frozenset[str]:
+    """Return the last names of the scripts that entries are bound to."""
+    return frozenset(path.rpartition("/")[2] for excuse in excuses for path in excuse.script)
 
 
 def marks() -> tuple[re.Pattern[bytes], ...]:
@@ -83,9 +89,10 @@ def marks() -> tuple[re.Pattern[bytes], ...]:
     return _tools.patterns()
 
 
-def known_excuses() -> tuple[_known.Excuse, ...]:
-    """Return the entries of that company, for who writes about them."""
-    return _known.bundled()
+def known_excuses(files: Collection[Path] = ()) -> tuple[Excuse, ...]:
+    """Return the entries that ship, then those of `files`.  Raises ConfigError as `_excuses.read` does."""
+    types = [finding.name for finding in load()] if files else []
+    return _excuses.bundled() + tuple(excuse for file in files for excuse in _excuses.read(file, types))
 
 
 def recent_changes() -> _recent.RecentChanges:

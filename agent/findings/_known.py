@@ -37,17 +37,11 @@ list loads code (perl, dpkg -i).
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
-from collections.abc import Iterator
-from importlib import resources
-from importlib.resources.abc import Traversable
-from typing import Literal
-
-import msgspec
 
 from agent.counters import Counters
-from agent.errors import ConfigError
+from agent.findings._excuses import BINDINGS
+from agent.findings._excuses import Excuse
 from agent.findings._libraries import foreign
 from agent.model import Container
 from agent.model import Context
@@ -63,41 +57,8 @@ from agent.model import Origin
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import Provenance
-from agent.model import Sensitivity
 
-BINDINGS = ("actor", "parent", "under", "writer", "replaced", "script", "started_by")
 _UNSURE = frozenset({"fd_raced", "outcome_unknown"})  # the name may be that of a decoy
-
-
-class Excuse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One `[[excuse]]` of a file: which finding stays silent, for whom, and why.
-
-    The bindings are paths; `*` stands for part of one path segment.
-    """
-
-    finding: str
-    reason: str
-    at: frozenset[Sensitivity]
-    """The sensitivities at which it holds."""
-    actor: tuple[str, ...] = ()
-    parent: tuple[str, ...] = ()
-    under: tuple[str, ...] = ()
-    writer: tuple[str, ...] = ()
-    replaced: tuple[str, ...] = ()
-    script: tuple[str, ...] = ()
-    started_by: tuple[str, ...] = ()
-    chroot: bool = False
-    """Whether it holds only for what was done in a chroot, below its root."""
-    steerable: str | None = None
-    """Why scripts count though variables may make them read other code."""
-    basis: Literal["run", "documented"] | None = None
-    """How the paths are known: a test runs one of these programs under the agent, or what its project writes."""
-    unpackaged: str | None = None
-    """Why files that no package owns count on the host, too; None: they do not."""
-
-    def paths(self) -> Iterator[tuple[str, str]]:
-        """Yield every path with the binding it is in."""
-        yield from ((binding, path) for binding in BINDINGS for path in getattr(self, binding))
 
 
 class AsStated:
@@ -239,53 +200,3 @@ def _compile(paths: Iterable[str]) -> re.Pattern[str]:
     """Return one pattern for all paths; `*` does not cross a slash."""
     parts = ["[^/]*".join(re.escape(part) for part in path.split("*")) for path in paths]
     return re.compile("|".join(f"(?:{part})" for part in parts))
-
-
-def bundled() -> tuple[Excuse, ...]:
-    """Return the excuses of every file that ships with the agent."""
-    files = sorted(resources.files(__package__).joinpath("known").iterdir(), key=lambda file: file.name)
-    return tuple(excuse for file in files if file.name.endswith(".toml") for excuse in read(file))
-
-
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    excuse: tuple[Excuse, ...]
-
-
-def read(file: Traversable) -> tuple[Excuse, ...]:
-    """Return the excuses of one TOML file.  Raises `ConfigError` naming file and key."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        excuses = msgspec.convert(tomllib.loads(text), _File).excuse
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise ConfigError(f"{file}: {error}") from error
-    for number, excuse in enumerate(excuses):
-        _check(excuse, f"{file}: excuse[{number}]")
-    return excuses
-
-
-def _check(excuse: Excuse, where: str) -> None:
-    """Raise `ConfigError` for an entry that would excuse everything, nothing, or for no reason."""
-    if not any(binding != "started_by" for binding, _ in excuse.paths()):
-        raise ConfigError(f"{where}: give at least one of {', '.join(BINDINGS[:-1])}: the executables it is bound to")
-    if not excuse.at:
-        raise ConfigError(f"{where}.at: name at least one of low, balanced, high")
-    if not excuse.reason.strip():
-        raise ConfigError(f"{where}.reason: say why this is known good")
-    if excuse.unpackaged is not None and not excuse.unpackaged.strip():
-        raise ConfigError(f"{where}.unpackaged: say why programs that no package owns count")
-    if excuse.steerable is not None and not excuse.steerable.strip():
-        raise ConfigError(f"{where}.steerable: say why scripts count that variables make read other code")
-    if excuse.script and not excuse.chroot and excuse.steerable is None:
-        raise ConfigError(f"{where}.script: give `chroot = true`, or `steerable` with why a script counts without")
-    if excuse.started_by and not (excuse.under or excuse.script):
-        raise ConfigError(f"{where}.started_by: give `under` or `script`, whose parent it is")
-    for key, path in excuse.paths():
-        if not _names_executable(path):
-            raise ConfigError(f"{where}.{key}: {path!r} must be the absolute path of an executable, with no `*` last")
-
-
-def _names_executable(path: str) -> bool:
-    """Answer whether a pattern is the path of a program, rather than a bare name or a whole directory."""
-    return path.startswith("/") and not path.endswith(("/", "*"))

@@ -44,6 +44,7 @@ self_check_interval_s = 5
 [findings]
 sensitivity = "low"
 types = { "Execution:Runtime/SuspiciousTool" = "off" }
+known_good = ["/etc/vedette/known-good.toml"]
 
 [containers]
 ask = "files"

@@ -11,6 +11,7 @@ from agent import findings
 from agent.classify import Classifier
 from agent.counters import Counters
 from agent.errors import ConfigError
+from agent.findings import _excuses
 from agent.findings import _known
 from agent.findings._examples import AFTER_START
 from agent.findings._examples import AT_START
@@ -48,9 +49,9 @@ def packaged(path, **changes):
 
 
 EXCUSES = (
-    _known.Excuse(finding=NEW, reason="linked", at=frozenset({Sensitivity.BALANCED}), writer=("/usr/bin/*-ld",)),
-    _known.Excuse(finding=FILELESS, reason="copy", at=frozenset({Sensitivity.BALANCED}), replaced=("/usr/bin/runc",)),
-    _known.Excuse(
+    _excuses.Excuse(finding=NEW, reason="linked", at=frozenset({Sensitivity.BALANCED}), writer=("/usr/bin/*-ld",)),
+    _excuses.Excuse(finding=FILELESS, reason="copy", at=frozenset({Sensitivity.BALANCED}), replaced=("/usr/bin/runc",)),
+    _excuses.Excuse(
         finding=LIBRARY,
         reason="company",
         at=frozenset({Sensitivity.BALANCED}),
@@ -58,14 +59,14 @@ EXCUSES = (
         parent=("/usr/bin/dash",),
         under=("/usr/bin/dpkg",),
     ),
-    _known.Excuse(
+    _excuses.Excuse(
         finding=SHELL,
         reason="by hand",
         at=frozenset({Sensitivity.BALANCED}),
         actor=("/opt/bin/tool",),
         unpackaged="comes without",
     ),
-    _known.Excuse(
+    _excuses.Excuse(
         finding=COMMAND,
         reason="company",
         at=frozenset({Sensitivity.BALANCED}),
@@ -73,7 +74,7 @@ EXCUSES = (
         under=("/usr/bin/dpkg",),
         started_by=("/usr/bin/dash",),
     ),
-    _known.Excuse(
+    _excuses.Excuse(
         finding=FILES,
         reason="a tree",
         at=frozenset({Sensitivity.BALANCED}),
@@ -330,7 +331,7 @@ def test_each_condition_is_held_by_a_case():
 
 
 GOOD = """
-[[excuse]]
+[[known]]
 finding = "Execution:Runtime/NewBinaryExecuted"
 reason = "a linker"
 at = ["balanced"]
@@ -341,25 +342,23 @@ writer = ["/usr/bin/ld"]
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        pytest.param("[[excuse]]", "[[excuse]", r"line 2", id="not TOML"),
-        pytest.param("finding =", "fnding =", r"unknown field `fnding` - at `\$.excuse\[", id="unknown key"),
-        pytest.param('reason = "a linker"', "", r"field `reason` - at `\$.excuse\[", id="no reason"),
-        pytest.param('"a linker"', '" "', r"excuse\[0\].reason: say why", id="a blank reason"),
-        pytest.param('"a linker"', "3", r"Expected `str`, got `int` - at `\$.excuse\[0\].reason`", id="a number"),
-        pytest.param('["balanced"]', '["loud"]', r"'loud' - at `\$.excuse\[0\].at", id="no such sensitivity"),
-        pytest.param('["balanced"]', "[]", r"excuse\[0\].at: name at least one", id="at no sensitivity"),
-        pytest.param('writer = ["/usr/bin/ld"]', "", r"excuse\[0\]: give at least one of actor", id="bound to nothing"),
-        pytest.param('ld"]', 'ld"]\nunder = ["b"]', r"excuse\[0\].under: 'b' must be", id="a bare name beside a path"),
-        pytest.param('ld"]', 'ld"]\nunpackaged = ""', r"excuse\[0\].unpackaged: say why", id="waived for no reason"),
-        pytest.param('"/usr/bin/ld"', '"ld"', r"excuse\[0\].writer: 'ld' must be", id="a bare name"),
-        pytest.param('"/usr/bin/ld"', '"/usr/bin/*"', r"excuse\[0\].writer: '/usr/bin/\*' must be", id="a directory"),
-        pytest.param(
-            'writer = ["/usr', 'script = ["/usr', r"excuse\[0\].script: give `chroot = true`", id="any script"
-        ),
-        pytest.param('ld"]', 'ld"]\nsteerable = ""', r"excuse\[0\].steerable: say why", id="steered for no reason"),
-        pytest.param('ld"]', 'ld"]\nstarted_by = ["/b"]', r"excuse\[0\].started_by: give `under`", id="of nobody"),
-        pytest.param('writer = ["/usr', 'started_by = ["/usr', r"excuse\[0\]: give at least one", id="a starter alone"),
-        pytest.param("[[excuse]]", "[[other]]", r"unknown field `other`", id="unknown table"),
+        pytest.param("[[known]]", "[[excuse]", r"line 2", id="not TOML"),
+        pytest.param("finding =", "fnding =", r"unknown field `fnding` - at `\$.known\[", id="unknown key"),
+        pytest.param('reason = "a linker"', "", r"field `reason` - at `\$.known\[", id="no reason"),
+        pytest.param('"a linker"', '" "', r"known\[0\].reason: say why", id="a blank reason"),
+        pytest.param('"a linker"', "3", r"Expected `str`, got `int` - at `\$.known\[0\].reason`", id="a number"),
+        pytest.param('["balanced"]', '["loud"]', r"'loud' - at `\$.known\[0\].at", id="no such sensitivity"),
+        pytest.param('["balanced"]', "[]", r"known\[0\].at: name at least one", id="at no sensitivity"),
+        pytest.param('writer = ["/usr/bin/ld"]', "", r"known\[0\]: give at least one of actor", id="bound to nothing"),
+        pytest.param('ld"]', 'ld"]\nunder = ["b"]', r"known\[0\].under: 'b' must be", id="a bare name beside a path"),
+        pytest.param('ld"]', 'ld"]\nunpackaged = ""', r"known\[0\].unpackaged: say why", id="waived for no reason"),
+        pytest.param('"/usr/bin/ld"', '"ld"', r"known\[0\].writer: 'ld' must be", id="a bare name"),
+        pytest.param('"/usr/bin/ld"', '"/usr/bin/*"', r"known\[0\].writer: '/usr/bin/\*' must be", id="a directory"),
+        pytest.param('writer = ["/usr', 'script = ["/usr', r"known\[0\].script: give `chroot = true`", id="any script"),
+        pytest.param('ld"]', 'ld"]\nsteerable = ""', r"known\[0\].steerable: say why", id="steered for no reason"),
+        pytest.param('ld"]', 'ld"]\nstarted_by = ["/b"]', r"known\[0\].started_by: give `under`", id="of nobody"),
+        pytest.param('writer = ["/usr', 'started_by = ["/usr', r"known\[0\]: give at least one", id="a starter alone"),
+        pytest.param("[[known]]", "[[other]]", r"unknown field `other`", id="unknown table"),
     ],
 )
 def test_a_damaged_file_says_where(tmp_path, before, after, message):
@@ -367,8 +366,8 @@ def test_a_damaged_file_says_where(tmp_path, before, after, message):
     file = tmp_path / "site.toml"
     file.write_text(GOOD.replace(before, after))
 
-    with pytest.raises(ConfigError, match=rf"site\.toml: .*{message}"):
-        _known.read(file)
+    with pytest.raises(ConfigError, match=rf"site\.toml[0-9:]*: .*{message}"):
+        _excuses.read(file)
 
 
 def test_a_file_that_is_not_text_or_not_there_says_so(tmp_path):
@@ -377,12 +376,12 @@ def test_a_file_that_is_not_text_or_not_there_says_so(tmp_path):
     binary.write_bytes(b"\xff\xfe")
 
     with pytest.raises(ConfigError, match=r"binary\.toml: .*utf-8"):
-        _known.read(binary)
+        _excuses.read(binary)
     with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
-        _known.read(tmp_path / "gone.toml")
+        _excuses.read(tmp_path / "gone.toml")
 
 
-ENTRIES = [pytest.param(one, id=f"{number}-{one.finding}") for number, one in enumerate(_known.bundled())]
+ENTRIES = [pytest.param(one, id=f"{number}-{one.finding}") for number, one in enumerate(_excuses.bundled())]
 
 
 def meeting(entry, package):
@@ -399,7 +398,7 @@ def meeting(entry, package):
 
 
 def bound(entry):
-    return [(name, paths) for name in _known.BINDINGS if (paths := getattr(entry, name))]
+    return [(name, paths) for name in _excuses.BINDINGS if (paths := getattr(entry, name))]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -428,7 +427,7 @@ def test_bundled_excuses_name_findings_that_exist():
     """An excuse for a finding that was renamed would excuse nobody."""
     names = {finding.name for finding in findings.load()}
 
-    excuses = _known.bundled()
+    excuses = _excuses.bundled()
 
     assert {NEW, FILELESS} <= {excuse.finding for excuse in excuses}
     assert names >= {excuse.finding for excuse in excuses}
@@ -440,6 +439,6 @@ def test_the_toolchain_that_is_installed_here_is_known():
     if not linker.exists():
         pytest.skip("no linker is installed")
 
-    paths = [path for excuse in _known.bundled() for path in excuse.writer]
+    paths = [path for excuse in _excuses.bundled() for path in excuse.writer]
 
     assert _known._compile(tuple(paths)).fullmatch(str(linker.resolve()))
