@@ -197,6 +197,9 @@ class _Agent:
         """Return the operator's rules; log how many there are, and those about events that this host does not give."""
         rules = judging.current_rules(self._settings, self._path, self._counters)
         missing = {status.name for status in statuses if not status.attached} | disabled
+        given = self._settings.rules.directory
+        if given is not None and not given.is_dir():
+            _log.warning("%s, where rules are to be, is no directory: there are none until it is", given)
         _log.info("%d rules of the operator's own", len(rules.rules))
         for rule in rules.rules:
             blind = ", ".join(sorted(missing.intersection(rule.kinds)))

@@ -12,12 +12,18 @@ import pytest
 
 from agent import cli
 from agent import probes
+from agent.commands import _judging
 from agent.commands._standing import standing
 from agent.commands.agent import disabled_kinds
 from agent.commands.agent import wanted_probes
 from agent.config import parse
+from agent.counters import Counters
 from agent.errors import ConfigError
+from agent.findings._examples import on_host
+from agent.findings._examples import process_exec
 from agent.model import ProbeStatus
+from tests.unit.rules.made import context
+from tests.unit.rules.made import text
 
 ROOT = Path(__file__).parents[3]
 PROBES = [probe.name for probe in probes.load()]
@@ -100,3 +106,22 @@ def test_an_agent_that_may_not_watch_says_so(tmp_path: Path) -> None:
     done = subprocess.run([*unmapped, *command], capture_output=True, text=True, check=False, cwd=ROOT)
 
     assert (2, "vedette: eBPF probes need root: run it with sudo\n") == (done.returncode, done.stderr)
+
+
+def test_a_rule_can_be_off_before_it_is_there(tmp_path: Path) -> None:
+    """The type of a rule may be named in the configuration; its rules stand beside that file, or where it says."""
+    (tmp_path / "rules.d").mkdir()
+    (tmp_path / "rules.d" / "a.toml").write_text(text("uid = 0", name='"A"') + text("uid = 0", name='"B"'))
+    settings = parse('[findings]\ntypes = { "Custom:Runtime/A" = "off", ReverseShell = "high" }', "f")
+
+    rules = _judging.current_rules(settings, tmp_path / "agent.toml", Counters())
+
+    assert ["Custom:Runtime/B"] == [hit.type.name for hit in rules.judge(process_exec(), context(on_host()))]
+    elsewhere = parse(f'[rules]\ndirectory = "{tmp_path}/away"', "f")
+    assert () == _judging.current_rules(elsewhere, tmp_path / "agent.toml", Counters()).rules
+
+
+def test_a_type_that_is_neither_ours_nor_a_rules_is_refused() -> None:
+    """A slip in a name does not leave a type as it was."""
+    with pytest.raises(ConfigError, match=r"findings.types: no such finding type: 'Custm:Runtime/A'"):
+        _judging.levels(parse('[findings]\ntypes = { "Custm:Runtime/A" = "off" }', "f").findings)
