@@ -77,9 +77,9 @@ class Runtimes:
         """
         names = (event.old_path, event.new_path) if isinstance(event, FileRename) else (event.path,)
         leaves = {name.rpartition("/")[2] for name in names if name}
-        for exe in [one for one in self._files.values() if leaves.intersection(one.path.split("/"))]:
-            if self._at(exe.path) != exe.file:
-                del self._files[exe.file]
+        for file, exe in list(self._files.items()):
+            if leaves.intersection(exe.path.split("/")) and self._at(exe.path) != file:
+                del self._files[file]
                 self._look(exe.path)
                 return exe
         return None
