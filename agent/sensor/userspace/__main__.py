@@ -104,6 +104,7 @@ def _look_after(worker: Worker, outlet: Outlet) -> None:
     if reason:
         worker.put_off()
         outlet.tell({"kind": "restarted", "of": worker.name, "reason": reason, "pause_s": worker.pause_s})
+        outlet.flush(now=True)
 
 
 def _be(worker: Worker) -> None:

@@ -85,7 +85,7 @@ class Observer:
                 self._counts["events"] += 1
                 self._outlet.tell(message)
             self._count()
-            self._outlet.flush()
+            self._outlet.flush(now=True)
 
     def _take_packets(self) -> None:
         if self._packets is None:

@@ -24,6 +24,8 @@ DNS_PORT = 53
 DNS_HEADER_BYTES = 12  # RFC 1035 4.1.1
 SNAP_BYTES = 2_048  # a DNS answer that is longer is cut
 BUFFER_BYTES = 1 << 20
+UNREADABLE = (struct.error, IndexError)
+"""What comes of a packet that is shorter than it says."""
 _ALL = 3  # ETH_P_ALL
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER
 _SOL_PACKET, _STATISTICS = 263, 6
@@ -99,7 +101,7 @@ class Packets:
             return None
         try:
             return parsed(data, outgoing=direction == OUTGOING)
-        except (struct.error, IndexError):
+        except UNREADABLE:
             return None
 
     def dropped(self) -> int:

@@ -7,10 +7,10 @@ there: a slow moment downstream stops nobody.
 from __future__ import annotations
 
 import logging
-import marshal
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -29,13 +29,16 @@ from agent.sensor.source import Harm
 from agent.sensor.userspace import capabilities
 from agent.sensor.userspace import network_records
 from agent.sensor.userspace.outlet import MESSAGE_BYTES
+from agent.sensor.userspace.outlet import messages
 from agent.sensor.userspace.records import Records
 
-POLL_RECORDS = 1_024  # given out at once, as by the eBPF source
+POLL_DATAGRAMS = 32  # read at once: 1,000 usual records, as the eBPF source gives out
 SOCKET_BYTES = 1 << 20  # asked for; the kernel gives as much as net.core.wmem_max lets it
 START_S = 10.0  # until the tracer is ready: a tenth of a second, on a busy host two; later it may still come
 _FIRST = "tracer"
 STOP_S = 2.0  # until a child that was told to end is killed
+UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, struct.error)
+"""What comes of a message that makes no sense."""
 SWITCHED_OFF = "switched off in [sensor] disabled_kinds"
 _TIME = slice(0, 8)
 
@@ -141,7 +144,7 @@ class UserspaceSource:
 
     def _received(self, one: socket.socket) -> Iterator[bytes]:
         """Yield the records of what a child has told by now."""
-        for _ in range(POLL_RECORDS):
+        for _ in range(POLL_DATAGRAMS):
             try:
                 data = one.recv(MESSAGE_BYTES)
             except BlockingIOError:
@@ -150,9 +153,7 @@ class UserspaceSource:
                 self._sockets.remove(one)
                 one.close()
                 return
-            record = self._record(marshal.loads(data))  # noqa: S302  # of a child of ours
-            if record is not None:
-                yield record
+            yield from filter(None, map(self._record, messages(data)))
 
     def _record(self, message: dict[str, Any]) -> bytes | None:
         kind = message["kind"]
@@ -161,7 +162,7 @@ class UserspaceSource:
             return None
         try:
             record = self._records.of(message)
-        except (ValueError, LookupError, TypeError, OverflowError):
+        except UNREADABLE:
             self._totals["sensor.userspace.read_error"] += 1
             return None
         name = _KINDS.get(kind)

@@ -46,7 +46,7 @@ class Tracer:
         self._busy = busy
         self._events = 0
         self._counts_due_s = 0.0
-        self._work: dict[int, Callable[[int], None]] = {
+        self._work: dict[int, Callable[[int], dict[str, Any] | None]] = {
             ptrace.EVENT_EXEC: self._executed,
             **dict.fromkeys(_NEW, self._made),
         }
@@ -60,10 +60,10 @@ class Tracer:
             full = self._drain()
             self._tracees.look()
             self._count()
-            flushed = self._outlet.flush()
+            due_s = self._outlet.flush()
             self._mark(0)
             if not full:
-                signal.sigtimedwait({signal.SIGCHLD}, LOOK_S if flushed else LOOK_S / 10)
+                signal.sigtimedwait({signal.SIGCHLD}, LOOK_S if due_s is None else due_s)
 
     def _drain(self) -> bool:
         """Work on those who stopped or ended; tell whether there may be more."""
@@ -84,18 +84,21 @@ class Tracer:
             self._ended(tid, status)
             return
         event, number = status >> 16, os.WSTOPSIG(status)
+        message = None
         with contextlib.suppress(OSError):  # killed meanwhile: it ends, and that is told next
             try:
-                self._look(tid, event)
+                message = self._look(tid, event)
             finally:
                 self._let_on(tid, event, number)
+        if message is not None:
+            self._outlet.tell(message)
 
-    def _look(self, tid: int, event: int) -> None:
+    def _look(self, tid: int, event: int) -> dict[str, Any] | None:
+        """Return what is to be told of who stopped, when it has gone on."""
         if tid not in self._tracees.threads:  # its first stop came before that of its maker
             self._tracees.threads[tid] = _process_of(tid)
         work = self._work.get(event)
-        if work is not None:
-            work(tid)
+        return None if work is None else work(tid)
 
     def _let_on(self, tid: int, event: int, number: int) -> None:
         """Let a thread go on as it would without us."""
@@ -108,8 +111,8 @@ class Tracer:
         else:
             ptrace.resume(tid, delivered)
 
-    def _executed(self, tid: int) -> None:
-        """Tell of a program that is about to run; the thread that asked for it has the number of the process now."""
+    def _executed(self, tid: int) -> dict[str, Any]:
+        """Return what is to be told of a program that is about to run; who asked for it has that number now."""
         time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         former = ptrace.message(tid)
         if former != tid:
@@ -118,10 +121,10 @@ class Tracer:
         directory = f"/proc/{tid}"
         message: dict[str, Any] = {"kind": "exec", "time_ns": time_ns, "tgid": tid, "former": former}
         message |= facts.identity(directory) | facts.image(directory)
-        self._outlet.tell(message)
         device, inode, _size, changed, *_ = message.get("file", (0, 0, 0, 0))
         if self._debuggers.is_one(directory, os.path.basename(message.get("exe", b"")), (device, inode, changed)):
             self._let_debug(tid, message["args"])
+        return message
 
     def _let_debug(self, tgid: int, arguments: bytes) -> None:
         """Let a debugger go, and the processes that it is told to attach to."""
@@ -131,20 +134,21 @@ class Tracer:
             if digits.isdigit() and int(digits[:9]) in self._tracees.threads:
                 self._tracees.let_go(int(digits[:9]), tgid)
 
-    def _made(self, tid: int) -> None:
-        """Tell of a new process; a new thread is noted alone."""
+    def _made(self, tid: int) -> dict[str, Any] | None:
+        """Return what is to be told of a new process; a new thread is noted alone."""
         time_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         child, parent = ptrace.message(tid), self._tracees.threads.get(tid, tid)
         if os.path.exists(f"/proc/{parent}/task/{child}"):
             self._tracees.threads[child] = parent
-            return
+            return None
         self._tracees.threads[child] = child
         directory = f"/proc/{child}"
         message: dict[str, Any] = {"kind": "fork", "time_ns": time_ns, "tgid": parent, "tid": tid, "child": child}
         with contextlib.suppress(OSError):
             message["stat"] = facts.read(f"{directory}/stat", facts.TEXT_BYTES)
             message["status"] = facts.read(f"{directory}/status", facts.TEXT_BYTES)
-            self._outlet.tell(message)
+            return message
+        return None
 
     def _ended(self, tid: int, status: int) -> None:
         tgid = self._tracees.gone(tid)
