@@ -48,6 +48,7 @@ class Builder:
         self._places = [array("I") for _ in range(PARTS)]
         self._v4 = array("I", bytes(4 * V4_BLOCKS))
         self._v6_lengths: set[int] = set()
+        self._until_s: float | None = None
         self._put(START.pack(MAGIC, 0))
 
     def add(self, head: ListHead, indicators: Iterable[Indicator]) -> None:
@@ -85,6 +86,7 @@ class Builder:
             at=at,
             inputs=inputs,
             errors=tuple(errors),
+            until_s=self._until_s,
         )
         start = START.pack(MAGIC, self._at)
         self._put(msgspec.json.encode(head))
@@ -102,6 +104,8 @@ class Builder:
     def _write(self, number: int, indicator: Indicator) -> None:
         if self._count == ENTRIES_MAX:
             raise ConfigError(f"{self._lists[number].source}: with it the lists have more than {ENTRIES_MAX:,} entries")
+        if indicator.until_s is not None:
+            self._until_s = min(indicator.until_s, self._until_s or indicator.until_s)
         self._count += 1
         self._amounts[number] += 1
         raw = indicator.text.encode("ascii")

@@ -3,7 +3,8 @@
 A process of its own, because reading takes memory that Python does not give back,
 and because what it reads comes from others.  A file that cannot be used leaves its
 old entries where they were, as long as the file that is replaced has them, and
-what is wrong with it stands in the new file.
+what is wrong with it stands in the new file.  Entries whose time is over are left out;
+those of a file that cannot be used any more stay beyond it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     """The file to replace, which also has the old entries."""
     inputs: str
+    now_s: float
+    """Unix time."""
 
 
 def write(request: Request) -> None:
@@ -55,7 +58,7 @@ def write(request: Request) -> None:
             builder.add(head, given.indicators())
         old = _old(output)
         for source in request.sources:
-            errors.extend(_add(builder, source, old))
+            errors.extend(_add(builder, source, old, request.now_s))
         builder.close(request.inputs, errors)
         os.fsync(file.fileno())
     new.replace(output)
@@ -68,7 +71,7 @@ def _old(path: Path) -> Table | None:
         return None
 
 
-def _add(builder: Builder, source: ListSource, old: Table | None) -> Iterator[str]:
+def _add(builder: Builder, source: ListSource, old: Table | None, now_s: float) -> Iterator[str]:
     """Add the files of a source; yield what is wrong with those that cannot be used."""
     try:
         files = list(source.files())
@@ -85,7 +88,8 @@ def _add(builder: Builder, source: ListSource, old: Table | None) -> Iterator[st
             yield str(error)
             _keep(builder, str(file), old)
         else:
-            builder.add(head, formats.read(file, source.format))
+            read = formats.read(file, source.format)
+            builder.add(head, (found for found in read if found.until_s is None or found.until_s > now_s))
 
 
 def _check(indicators: Iterator[Indicator], file: Path) -> None:

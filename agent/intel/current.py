@@ -2,8 +2,10 @@
 
 A change is seen by looking at the files every LOOK_S seconds, which is the same on
 every file system, and acted upon when the next look finds it as the last did: a file
-that is being written is waited for.  A child reads; what it wrote is mapped, and
-takes the place of the old snapshot as a whole, between two events.
+that is being written is waited for.  So are they read when an entry ends (STIX's
+`valid_until`), a minute after they were at the earliest: an entry may speak so long
+beyond its time.  A child reads; what it wrote is mapped, and takes the place of the
+old snapshot as a whole, between two events.
 
 Counters: `intel.reloads`, `intel.failed`; and as they are now `intel.lists`,
 `intel.entries` and `intel.bad_files`.
@@ -34,6 +36,7 @@ from agent.model import Threat
 
 FILE_NAME = "lists.bin"
 LOOK_S = 2.0
+ENDED_S = 60.0  # feeds end their entries one by one: they are not read for each
 CHILD_S = 180.0  # two million entries take 40 s of one processor
 CHILD = (sys.executable, "-I", "-m", "agent.intel.compiling")
 
@@ -50,18 +53,21 @@ class CurrentLists:
         directory: Path,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Begin with what is in `directory` since last time, if it was made of the same files, or with what ships."""
         self._sources = sources
         self._file = directory / FILE_NAME
         self._counters = counters
         self._clock = clock
+        self._now_ns = now_ns
         self._seen = inputs(sources)
         self._built = ""
         self._due_s = 0.0
         self._child: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
         self._until_s = 0.0
+        self._started_s = -ENDED_S
         self.snapshot = Snapshot(plain.bundled())
         if sources:
             self._take(self._seen)
@@ -96,13 +102,22 @@ class CurrentLists:
 
     def _look(self) -> None:
         before, self._seen = self._seen, inputs(self._sources)
-        if before == self._seen != self._built:
+        if before == self._seen and (self._seen != self._built or self._some_ended()):
             self._start()
+
+    def _some_ended(self) -> bool:
+        """Answer whether the time of an entry is over, and the lists were not read just before."""
+        until_s = self.snapshot.table.head.until_s
+        return until_s is not None and self._now_s() >= until_s and self._clock() - self._started_s >= ENDED_S
+
+    def _now_s(self) -> float:
+        return self._now_ns() / 1e9
 
     def _start(self) -> None:
         self._built = self._seen
-        self._until_s = self._clock() + CHILD_S
-        request = Request(sources=self._sources, output=str(self._file), inputs=self._seen)
+        self._started_s = self._clock()
+        self._until_s = self._started_s + CHILD_S
+        request = Request(sources=self._sources, output=str(self._file), inputs=self._seen, now_s=self._now_s())
         try:
             with tempfile.TemporaryFile() as asked:  # not a pipe: nobody has to wait for it to be read
                 asked.write(msgspec.json.encode(request))

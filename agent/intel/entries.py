@@ -34,6 +34,8 @@ class Indicator(NamedTuple):
     """As it is matched and shown: lower case, no trailing dot, a network with its length."""
     category: str | None = None
     """Its own; None: that of the list."""
+    until_s: float | None = None
+    """Unix time from which on it says nothing any more; None: never."""
 
 
 def indicator(text: str) -> Indicator | None:

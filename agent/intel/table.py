@@ -66,6 +66,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What the file was made of, in the words of whoever made it."""
     errors: tuple[str, ...] = ()
     """What was wrong with files that it should have been made of."""
+    until_s: float | None = None
+    """Unix time at which the first of the entries ends; None: none does."""
 
 
 def hashed(number: int) -> int:

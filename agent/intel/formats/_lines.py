@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -43,6 +44,15 @@ def rows(file: BinaryIO, where: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, [field.strip() for field in row]
     except csv.Error as error:
         raise bad(where, reader.line_num, str(error)) from error
+
+
+def unix_time(text: str, where: str, number: int) -> float:
+    """Return the seconds since 1970 of an RFC 3339 time; one without an offset is UTC.  Raises ConfigError."""
+    try:
+        found = datetime.datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise bad(where, number, f"{text[:_SHOWN]!r} is no time") from error
 
 
 def understood(text: str, where: str, number: int) -> Indicator:

@@ -2,6 +2,7 @@
 
     [domain-name:value = 'a.example' OR ipv4-addr:value ISSUBSET '192.0.2.0/24'] OR [file:hashes.'SHA-256' = '…']
 
+An indicator ends with its `valid_until` (STIX 2.1 4.7.1); a time that cannot be read is an error.
 Left out, as one entry cannot stand for them: revoked indicators; patterns with AND, FOLLOWEDBY, NOT or a qualifier;
 comparisons of anything else (URLs, MD5).  A pattern that cannot be read at all is an error.
 """
@@ -17,6 +18,7 @@ import msgspec
 from agent.intel.entries import Indicator
 from agent.intel.formats._lines import bad
 from agent.intel.formats._lines import understood
+from agent.intel.formats._lines import unix_time
 
 PATTERN_MAX = 64 << 10
 PATHS = re.compile(
@@ -39,6 +41,7 @@ class _Object(msgspec.Struct):
     pattern: str = ""
     pattern_type: str = "stix"
     revoked: bool = False
+    valid_until: str | None = None
 
 
 class _Bundle(msgspec.Struct):
@@ -61,7 +64,8 @@ def indicators(file: BinaryIO, where: str) -> Iterator[Indicator]:
     for found in bundle.objects:
         if found.type == "indicator" and found.pattern_type == "stix" and not found.revoked:
             line = raw.count(b"\n", 0, max(raw.find(found.id.encode()), 0)) + 1
-            yield from of_pattern(found.pattern, where, line)
+            until_s = None if found.valid_until is None else unix_time(found.valid_until, where, line)
+            yield from (one._replace(until_s=until_s) for one in of_pattern(found.pattern, where, line))
 
 
 def of_pattern(pattern: str, where: str, line: int) -> Iterator[Indicator]:

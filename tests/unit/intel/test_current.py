@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -27,10 +28,17 @@ class World:
         self.sources = sources
         self.counters = Counters()
         self.now_s = 0.0
+        self.unix_s = 1_000.0
         self.lists = self.agent()
 
     def agent(self) -> CurrentLists:
-        return CurrentLists(self.sources, directory=self.root, counters=self.counters, clock=lambda: self.now_s)
+        return CurrentLists(
+            self.sources,
+            directory=self.root,
+            counters=self.counters,
+            clock=lambda: self.now_s,
+            now_ns=lambda: int(self.unix_s * 1e9),
+        )
 
     def settle(self) -> None:
         """Look until a reload, or a failure, is over."""
@@ -182,6 +190,59 @@ def test_what_was_read_is_there_at_the_next_start(tmp_path, file):
     world.lists = world.agent()
 
     assert not world.listed("one.example")
+
+
+def ending(*entries: tuple[str, str | None]) -> str:
+    objects = [
+        {"type": "indicator", "id": name, "pattern": f"[domain-name:value = '{name}']"}
+        | ({"valid_until": until} if until else {})
+        for name, until in entries
+    ]
+    return json.dumps({"type": "bundle", "objects": objects})
+
+
+def test_an_entry_ends_while_the_agent_runs(tmp_path):
+    """At the time that it says; what is over from the beginning is not read; the file is not touched."""
+    file = tmp_path / "feed.json"
+    times = {"over": "1970-01-01T00:16:39Z", "soon": "1970-01-01T00:20:00Z", "later": "1970-01-01T00:30:00Z"}
+    file.write_text(ending(*((f"{name}.example", until) for name, until in times.items()), ("ever.example", None)))
+    world = World(tmp_path, source(file, format="stix2"))
+    world.settle()
+
+    def said() -> list[str]:
+        return [name for name in (*times, "ever") if world.listed(f"{name}.example")]
+
+    assert ["soon", "later", "ever"] == said()
+    for _ in range(3):  # nothing to do
+        world.now_s += current.LOOK_S
+        world.lists.maybe_look()
+    assert world.lists._child is None
+    world.unix_s = 1_200.0
+    world.settle()
+    assert ["later", "ever"] == said()
+    world.unix_s = 1_799.0
+    world.lists = world.agent()
+    assert ["later", "ever"] == said()
+    world.unix_s = 1_801.0
+    world.settle()
+    assert ["ever"] == said()
+    assert 3 == world.counters.get("intel.reloads")
+
+
+def test_a_feed_whose_entries_end_all_the_time_is_read_once_a_minute(tmp_path):
+    """Though another has ended since."""
+    file = tmp_path / "feed.json"
+    file.write_text(ending(("a.example", "1970-01-01T00:17:00Z"), ("b.example", "1970-01-01T00:17:02Z")))
+    world = World(tmp_path, source(file, format="stix2"))
+    world.settle()
+    began_s = world.now_s
+    world.unix_s = 1_021.0
+    world.settle()
+    world.unix_s = 1_023.0
+    world.settle()
+
+    assert world.now_s - began_s >= current.ENDED_S
+    assert not world.listed("b.example")
 
 
 def test_a_file_that_is_being_written_is_waited_for(tmp_path, file):

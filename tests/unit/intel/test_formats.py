@@ -173,6 +173,22 @@ def test_relays_and_guards_of_a_consensus():
 
 
 @pytest.mark.parametrize(
+    ("more", "until_s"),
+    [
+        ({}, None),
+        ({"valid_until": "2026-01-01T00:00:00Z"}, 1_767_225_600.0),
+        ({"valid_until": "2026-01-01T01:00:00.500+01:00"}, 1_767_225_600.5),
+        ({"valid_until": "2026-01-01T00:00:00"}, 1_767_225_600.0),
+    ],
+)
+def test_an_indicator_of_stix_ends_when_it_says(more, until_s):
+    """In Unix time."""
+    raw = bundle("[domain-name:value = 'a.example' OR domain-name:value = 'b.example']", **more).encode()
+
+    assert [until_s] * 2 == [found.until_s for found in stix2.indicators(io.BytesIO(raw), "list")]
+
+
+@pytest.mark.parametrize(
     ("module", "text", "complaint"),
     [
         pytest.param(txt, "a.example\nno entry\n", "list:2: 'no entry' is no domain", id="txt"),
@@ -233,6 +249,10 @@ def test_relays_and_guards_of_a_consensus():
         pytest.param(stix2, bundle("[domain-name:value = 'a"), "list:10: the pattern is not", id="stix2, quote"),
         pytest.param(stix2, bundle("domain-name:value = 'a.example'"), 'list:10: "domain', id="stix2, no brackets"),
         pytest.param(stix2, bundle(""), "list:10: '' is no pattern", id="stix2, empty"),
+        pytest.param(
+            stix2, bundle("[domain-name:value = 'a.example']", valid_until="soon"), "list:10: 'soon' is no time",
+            id="stix2, time",
+        ),
     ],
 )  # fmt: skip
 def test_a_damaged_file_names_its_line(module, text, complaint):
