@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,22 @@ from agent.version import VERSION
 
 FILE_INTERVAL_S = 3.0  # a person who asks twice sees numbers move; a report takes a millisecond
 
+RULE_COUNTERS_MAX = 300  # of at most 83 bytes each, 30 KiB encoded; all are in the file
+_OF_A_RULE = re.compile(r"rules\.[a-z_]+\.")
+
 _log = logging.getLogger("vedette.agent")
+
+
+def fitting(counters: dict[str, int]) -> dict[str, int]:
+    """Return the counters that go to a collector: of those of single rules the RULE_COUNTERS_MAX largest.
+
+    A collector takes 64 KiB of health (collector/bounds.py) and ends the stream over more.
+    """
+    of_rules = [name for name in counters if _OF_A_RULE.match(name)]
+    left_out = sorted(of_rules, key=lambda name: -counters[name])[RULE_COUNTERS_MAX:]
+    return (
+        {name: value for name, value in counters.items() if name not in frozenset(left_out)} if left_out else counters
+    )
 
 
 class Reports:
@@ -59,7 +75,9 @@ class Reports:
     def report(self, delivery: Delivery) -> None:
         """Tell the collector now."""
         said = self._now()
-        delivery.health(said.counters, said.resident_bytes, said.probes)
+        counters = fitting(said.counters)
+        self._counters.set("health.left_out", len(said.counters) - len(counters))
+        delivery.health(counters, said.resident_bytes, said.probes)
 
     def close(self) -> None:
         """Take the file away: nobody watches any more."""

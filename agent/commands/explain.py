@@ -28,8 +28,8 @@ from agent.terminal import escape
 def command(finding: str | None, rules: Path) -> None:
     """Say what a finding means, when it fires, what it misses and how to quiet it.
 
-    Without TYPE: every type there is, with its severity. Of a rule of your own,
-    Custom:Runtime/NAME: what its file says.
+    Without TYPE: every type there is, with its severity, and the rules of your
+    own. Of such a one, Custom:Runtime/NAME: what its file says.
 
     \b
     Example:
@@ -39,6 +39,8 @@ def command(finding: str | None, rules: Path) -> None:
     if finding is None:
         for each in types.values():
             click.echo(f"{docs.severity(each):<9}{each.name}")
+        for rule in _rules.load([rules]).rules:
+            click.echo(f"{rule.severity.name.title():<9}{rule.type}")
         return
     if is_custom(finding):
         click.echo("\n".join(map(escape, _rules.explained(finding, rules))))

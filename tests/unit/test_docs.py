@@ -11,6 +11,7 @@ from agent import docs
 from agent import findings
 from agent import probes
 from agent.model import Event
+from agent.rules.parsing import parse
 
 TYPES = findings.load()
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,13 @@ def test_the_fields_of_rules_are_what_the_declarations_say():
 
     assert docs.rules_page() == text
     assert all(f"| `{probe.name}` |" in text for probe in probes.load() if probe.name != "canary")
+
+
+def test_the_rule_on_the_page_is_one():
+    """What is copied from the page is understood."""
+    blocks = re.findall(r"^```toml\n(.*?)^```", docs.RULES_PATH.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+    assert [((), 1)] == [(found.errors, len(found.rules)) for found in (parse(block, "rules.md") for block in blocks)]
 
 
 def test_stale_fields_of_rules_are_told(tmp_path, monkeypatch):

@@ -146,5 +146,6 @@ def test_a_rule_is_explained_as_it_is_written(file: Path, tmp_path: Path, vedett
     assert "- Fires: at once" in lines
     written = [f"    {line}" for line in NEVER.splitlines()]
     assert written == lines[-len(written) :]
+    assert "High     Custom:Runtime/Never" in vedette("explain", "--rules", tmp_path).out
     assert 2 == vedette("explain", "Custom:Runtime/Nevr", "--rules", tmp_path).status
     assert 2 == vedette("explain", "Custom:Runtime/Never", "--rules", "/nowhere").status
