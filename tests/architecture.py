@@ -74,6 +74,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 READS_PROC: dict[str, str] = {
     "agent/enrich/procfs.py": "enrichment's one reader of /proc",
     "agent/enrich/links.py": "asks procfs.py: these are paths in events",
+    "agent/commands/_memory.py": "asks what this process itself has mapped",
     "agent/findings/": "a finding reads nothing: these are paths in events, and in examples of them",
     "agent/sensor/": "a sensor is what reads the kernel, and the loader starts before enrichment exists",
 }

@@ -17,6 +17,7 @@ from agent.canary import Canaries
 from agent.classify import Classifier
 from agent.commands import _containers
 from agent.commands import _judging as judging
+from agent.commands import _memory
 from agent.commands import _names
 from agent.commands import _process
 from agent.commands import _sources
@@ -188,6 +189,7 @@ class _Agent:
                 reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
+            _memory.give_back()
             wait_s = settings.containers.wait_ms / 1_000
             Pipeline(stages, counters, container_wait_s=wait_s).run(over)
             reports.report(delivery)
