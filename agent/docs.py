@@ -37,7 +37,7 @@ HEAD = """\
 
 What Vedette reports, by GuardDuty's names. Every event is kept whether or not it is a finding. A finding never carries
 a command line; look up the event for that: `vedette events --type KIND`. `sudo vedette simulate TYPE` does, harmlessly,
-what a finding is about.
+what a finding is about. What you alone can know is odd you say in rules of your own: [rules.md](rules.md).
 
 `sensitivity` in the agent's configuration is `low`, `balanced` (the default) or `high`. Known good company is data,
 that which ships and your own, bound to what executables are, never to what they call themselves:

@@ -19,6 +19,7 @@ _LOSSES = {
     "throttled": "sensor.*.throttled",
     "unreadable": "decode.malformed",
     "not worked out": "pipeline.errors",
+    "of noisy rules": "rules.withheld.*",
     "too large": "wire.oversized_events",
     "spool full": "spool.evicted_*",
     "on the way": "collector.*_missing",

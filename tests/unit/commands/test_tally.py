@@ -48,6 +48,7 @@ def test_what_was_seen_is_counted_by_kind() -> None:
         ("sensor.file_open.throttled", "throttled"),
         ("decode.malformed", "unreadable"),
         ("pipeline.errors", "not worked out"),
+        ("rules.withheld.Noisy", "of noisy rules"),
         ("wire.oversized_events", "too large"),
         ("spool.evicted_findings", "spool full"),
         ("collector.events_missing", "on the way"),
