@@ -11,6 +11,7 @@ import msgspec
 from agent.model import ProbeStatus
 from agent.probes import prices
 from agent.probes.declaration import Probe
+from agent.sensor.userspace import capabilities
 
 COLUMNS = 96  # what stands beside a log on most screens
 
@@ -40,7 +41,7 @@ def report(probe: Probe, status: ProbeStatus | None) -> ProbeReport:
         name=probe.name,
         status="attached",
         lane=status.lane,
-        price=prices.told(hook.kind for hook in lane.hooks) if lane else None,
+        price=prices.told(hook.kind for hook in lane.hooks) if lane else capabilities.PRICES.get(status.lane or ""),
         reason=status.reason,
         unseen=(lane.unseen or None) if lane else None,
     )
@@ -57,9 +58,16 @@ def lines(reports: Iterable[ProbeReport]) -> Iterator[str]:
     yield f"{attached} of {len(listed)} probes attached; of each what it leaves unseen:"
     for heading, members in groups.items():
         yield heading
-        for one in members:
+        for one in (one for one in members if one.reason != capabilities.NOT_GIVEN):
             yield from _row(one, columns)
+        yield from _not_given([one.name for one in members if one.reason == capabilities.NOT_GIVEN])
     yield "Prices are what a hook adds to whoever runs into it: docs/architecture.md."
+
+
+def _not_given(names: list[str]) -> list[str]:
+    """Return those that nothing but eBPF gives, in one paragraph: the reason is the same for all."""
+    told = f"{capabilities.NOT_GIVEN}: {', '.join(names)}"
+    return textwrap.wrap(told, COLUMNS, initial_indent="  ", subsequent_indent="    ") if names else []
 
 
 def _heading(one: ProbeReport) -> str:

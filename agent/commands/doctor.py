@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -26,6 +27,7 @@ from agent.model import ProbeStatus
 from agent.sensor.ebpf.child import LOAD_TIMEOUT_S
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
+from agent.sensor.userspace import capabilities
 from agent.terminal import escape
 from agent.terminal import json_line
 
@@ -58,6 +60,7 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     checks["32-bit"] = _compat.check(said, refused)
     checks["source"] = _source(statuses)
     if checks["source"].ok is False:
+        checks["32-bit"] = Check(ok=None, detail="starts of 32-bit programs are seen like any other")
         statuses = _sources.would_be(probes.load())
     checks["containers"] = _containers.check()
     report = examined(checks, statuses, said)
@@ -85,6 +88,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     probes: tuple[ProbeReport, ...]
     blind_findings: tuple[str, ...]
     advice: tuple[str, ...]
+    without_ebpf: dict[str, _sources.Coverage] | None = None
+    """How far each finding can fire, where the source in user space is what watches."""
     health: Health | None = None
     """What the agent that runs here said last."""
 
@@ -103,7 +108,8 @@ def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...], said: 
     listed = tuple(_lanes.report(probe, found.get(probe.name)) for probe in probes.load())
     missing = {probe.name for probe in listed if probe.status == "unavailable"}
     advice = [f"{name}: {check.advice}" for name, check in checks.items() if check.advice]
-    if missing:
+    without = any(probe.reason == capabilities.NOT_GIVEN for probe in listed)
+    if missing and not without:
         advice.append(f"probes {', '.join(sorted(missing))}: the reason beside each says what the kernel refused")
     if said and _running.lost(said):
         advice.append("agent: a ring had no room: raise [sensor] lifecycle_ring_mib or activity_ring_mib")
@@ -112,7 +118,14 @@ def examined(checks: dict[str, Check], statuses: tuple[ProbeStatus, ...], said: 
         advice.append(f"agent: probes {', '.join(unattached)} are not attached there: see what it does not see")
     there = {name for status in (said.probes if said else ()) for name in status.blind_findings}
     blind = sorted(there.union(findings.blind(findings.load(), missing)))
-    return Report(checks=checks, probes=listed, blind_findings=tuple(blind), advice=tuple(advice), health=said)
+    return Report(
+        checks=checks,
+        probes=listed,
+        blind_findings=tuple(blind),
+        advice=tuple(advice),
+        without_ebpf={one.name: _sources.without_ebpf(one) for one in findings.load()} if without else None,
+        health=said,
+    )
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -126,9 +139,23 @@ def text(report: Report) -> str:
     lines = [f"{name:<14} {_MARKS[check.ok]:<12} {check.detail}" for name, check in report.checks.items()]
     lines += ["", *_lanes.lines(report.probes)]
     lines += ["", *_running.lines(report.health)] if report.health else []
-    lines += ["", "Findings that go blind:", *(f"  {name}" for name in report.blind_findings or ("none",))]
+    lines += ["", *_covered(report.without_ebpf)] if report.without_ebpf else []
+    lines += [
+        "",
+        "Findings that go blind, wholly or in part:",
+        *(f"  {name}" for name in report.blind_findings or ("none",)),
+    ]
     lines += ["", "What to do:", *(f"  {sentence}" for sentence in report.advice or ("nothing",))]
     return "\n".join(escape(line) for line in lines)
+
+
+def _covered(coverage: dict[str, _sources.Coverage]) -> Iterator[str]:
+    """Yield what the source in user space gives of the findings: those last that it does not give at all."""
+    for given in (_sources.FULLY, _sources.PARTLY, _sources.NOT):
+        names = [name for name, one in coverage.items() if one.given == given]
+        more = " (docs/findings.md says what each lacks)" if given == _sources.PARTLY else ""
+        yield f"{len(names)} findings {given} without eBPF{more}{':' if names else ''}"
+        yield from (f"  {name}" for name in names)
 
 
 def _attached_once() -> tuple[tuple[ProbeStatus, ...], str | None]:

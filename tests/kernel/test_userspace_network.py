@@ -77,6 +77,31 @@ def test_a_question_is_seen_with_its_process_and_its_answer(watched: Task) -> No
         assert (pid, "evil.example", "192.0.2.9") == (told["tgid"], told["name"], told["answers"][0]["value"])
 
 
+_WIRES = """
+import os, socket, subprocess, time
+server = socket.create_server(("127.0.0.1", 4254))
+client = socket.create_connection(("127.0.0.1", 4254))
+subprocess.run(["/bin/sh", "-c", "sleep 1"], stdin=client)
+os.dup2(client.fileno(), 0)
+time.sleep(2)
+"""
+
+
+def test_a_connection_on_the_standard_descriptors_is_told_with_its_cookie(watched: Task) -> None:
+    pid = _started(watched, _WIRES)
+    made = watched.until(lambda event: event["kind"] == "net_connect" and event["remote_port"] == 4254)
+    shell = watched.until(lambda event: event.get("args") == ["/bin/sh", "-c", "sleep 1"])
+    assert (0, "socket", made["cookie"]) == (
+        shell["stdio"][0]["fd"],
+        shell["stdio"][0]["kind"],
+        shell["stdio"][0]["socket"]["cookie"],
+    )
+    put = watched.until(lambda event: event["kind"] == "fd_dup")
+    assert (pid, 0, made["cookie"], ["sampled"]) == (put["tgid"], put["new_fd"], put["socket"]["cookie"], put["flags"])
+    told = [event["tgid"] for event in watched.seen() if event["kind"] == "fd_dup"]
+    assert [pid] == told  # the shell was started with it
+
+
 def test_a_socket_that_nobody_is_found_for_is_told_without_a_process(watched: Task) -> None:
     code = (
         "import socket; s = socket.socket(); s.setblocking(False); "

@@ -135,7 +135,14 @@ def test_what_the_source_claims_is_found_in_the_workload(watched: Watched) -> No
     watched.task.run("cp /bin/true /tmp/new-binary && /tmp/new-binary")
     load = "import ctypes, time; ctypes.CDLL('/tmp/libnew.so'); time.sleep(2)"
     watched.task.run(f'cp /usr/lib/*/libz.so.1 /tmp/libnew.so && {sys.executable} -c "{load}"')
-    wanted = claimed | {"Execution:Runtime/NewBinaryExecuted", "Execution:Runtime/NewLibraryLoaded"}
+    shell = (
+        "import socket, subprocess; s = socket.create_server(('127.0.0.1', 4255)); "
+        "c = socket.create_connection(('127.0.0.1', 4255)); "
+        "subprocess.run(['/bin/sh', '-c', 'sleep 0.5'], stdin=c, stdout=c, stderr=c)"
+    )
+    watched.task.run(f'{sys.executable} -c "{shell}"')
+    done_by_hand = {"NewBinaryExecuted", "NewLibraryLoaded", "ReverseShell"}
+    wanted = claimed | {f"Execution:Runtime/{name}" for name in done_by_hand}
 
     def missing() -> set[str]:
         found = [row for row in watched.rows("findings") if row["resource"]["resourceType"] == "Container"]

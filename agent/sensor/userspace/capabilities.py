@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from agent.model import ProbeStatus
 
-PTRACE, POLLING, PACKETS = "ptrace", "polling", "packets"
+PTRACE, POLLING, PACKETS, MAPS, SOCKETS = "ptrace", "polling", "packets", "maps", "sock_diag"
 SYS_PTRACE, NET_RAW = 19, 13  # include/uapi/linux/capability.h
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 _NOBODY = "3"  # Yama: nobody may trace, whatever it can
@@ -33,15 +33,26 @@ KINDS: dict[str, Given] = {
     "process_exec": Given(PTRACE, SYS_PTRACE, ""),
     "process_exit": Given(PTRACE, SYS_PTRACE, ""),
     "process_fork": Given(PTRACE, SYS_PTRACE, ""),
-    "library_map": Given("maps", None, "what a process loads that ends within a second, files as old as the container"),
+    "fd_dup": Given(MAPS, None, "a socket that is on 0, 1 or 2 for less than a quarter of a second"),
+    "library_map": Given(MAPS, None, "what a process loads that ends within a second, files as old as the container"),
     "net_connect": Given(
         PACKETS, None, "UDP but DNS, TCP that never sends a packet, who held a socket for less than 1 ms"
     ),
     "net_accept": Given(PACKETS, None, "which of several processes took a connection, or whether one did"),
-    "net_listen": Given("sock_diag", None, "what listens for less than a second"),
+    "net_listen": Given(SOCKETS, None, "what listens for less than a second"),
     "dns_query": Given(PACKETS, NET_RAW, "who held a socket for less than 1 ms"),
     "dns_answer": Given(PACKETS, NET_RAW, "who asked, where that was not seen"),
 }
+
+
+PRICES = {
+    PTRACE: "0.5 to 1 ms each start of a program, 0.1 ms each signal and thread, nothing else",
+    POLLING: "2 % of a processor at most",
+    PACKETS: "10 % of a processor at most, for who owns a connection",
+    MAPS: "5 % of a processor at most",
+    SOCKETS: "a few milliseconds a second",
+}
+"""What each way costs; bench/userspace.py measures the first."""
 
 
 def can_trace() -> bool:

@@ -19,12 +19,10 @@ TEXT_BYTES = 16_384  # stat, status and cgroup: lists of groups can be long
 ARGS_BYTES, ARGS_HEAD = 4_096, 2_560  # as the record has them
 ARGS_READ_BYTES = 2 << 20  # what a stack of 8 MiB may hold
 ENVIRONMENT_BYTES = 131_072
-SOCKETS_BYTES = 1 << 20  # of a network namespace: 7,000 sockets
 _CHUNK = 65_536
 _KEPT_VARIABLES = (b"LD_PRELOAD=", b"LD_LIBRARY_PATH=")
 _AT_EXECFN = 31  # include/uapi/linux/auxvec.h: where the name stands that was executed
 _NAME_BYTES = 4_096
-_SOCKET_TYPE = 0o140000
 
 
 def identity(directory: str) -> dict[str, Any]:
@@ -46,7 +44,8 @@ def image(directory: str) -> dict[str, Any]:
         **_arguments(directory),
         "environment": _environment(directory),
         "filename": _filename(directory),
-        **_stdio(directory),
+        "stdio": stdio(directory),
+        "sockets": [],
     }
 
 
@@ -132,22 +131,11 @@ def _filename(directory: str) -> bytes:
         return b""
 
 
-def _stdio(directory: str) -> dict[str, Any]:
-    """Return what descriptors 0-2 are, and of those that are sockets the lines of /proc/PID/net that show them."""
+def stdio(directory: str) -> list[tuple[int, int, int, int]]:
+    """Return descriptor, mode, inode and device of what descriptors 0-2 are; a closed one is left out."""
     found = []
     for fd in range(3):
         with contextlib.suppress(OSError):
             status = os.stat(f"{directory}/fd/{fd}")
             found.append((fd, status.st_mode, status.st_ino, status.st_rdev))
-    sockets = [inode for _fd, mode, inode, _rdev in found if mode & 0o170000 == _SOCKET_TYPE]
-    return {"stdio": found, "sockets": _shown(directory, sockets) if sockets else []}
-
-
-def _shown(directory: str, inodes: list[int]) -> list[bytes]:
-    numbers = {b"%d" % inode for inode in inodes}
-    shown = []
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError), open(f"{directory}/net/{table}", "rb") as file:
-            lines = file.read(SOCKETS_BYTES).splitlines()
-            shown += [line for line in lines if not numbers.isdisjoint(line.split()[9:10])]
-    return shown
+    return found

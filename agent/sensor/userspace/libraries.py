@@ -1,9 +1,9 @@
-"""Libraries that are younger than the container that a process is in: looked for in /proc/PID/maps.  Runs in the child.
+"""What a process has come to have: libraries younger than its container, sockets on 0-2.  Runs in the child.
 
 A process is looked at when it is met, and again after SOON_S, twice as late each time:
 what a program loads it mostly loads at its start.  Told are files that are mapped
 executable and were changed after the first process of the mount namespace was
-started; the rest is what the image brought.  Looks have SHARE of a processor.
+started (/proc/PID/maps); the rest is what the image brought.  Looks have SHARE of a processor.
 
 Blind to: what is mapped between two looks and gone at the next, as by all that ends
 before the first; a namespace whose first process is gone; files in memory, which
@@ -21,6 +21,7 @@ from typing import Any
 from typing import NamedTuple
 
 from agent.sensor.userspace import facts
+from agent.sensor.userspace.wires import Wires
 
 SOON_S = 0.25
 LATE_S = 60.0
@@ -51,6 +52,7 @@ class Libraries:
         self._oldest: dict[int, float] = {}
         """When the first process of a mount namespace was started, by the wall clock."""
         self._told: dict[tuple[int, int, int, int], None] = {}
+        self._wires = Wires()
         self._budget_s = SHARE
         self._at_s = time.monotonic()
 
@@ -91,6 +93,7 @@ class Libraries:
         watched = self._watched[pid]
         self._watched[pid] = _Watched(watched.started, now_s + watched.pause_s, min(watched.pause_s * 2, LATE_S))
         with contextlib.suppress(OSError):
+            yield from self._wires.changed(pid, watched.started)
             since_s = self._oldest.get(os.stat(f"/proc/{pid}/ns/mnt").st_ino, 0.0)
             program = os.stat(f"/proc/{pid}/exe")
             for device, inode, path in mapped(facts.read_all(f"/proc/{pid}/maps", MAPS_BYTES)):

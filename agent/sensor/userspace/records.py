@@ -9,7 +9,6 @@ Blind to: the uid of a process after its exec, until its next: setuid(2) is not 
 from __future__ import annotations
 
 import os
-import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -42,6 +41,9 @@ class Records:
         self._made = {"exec": self._exec, "fork": self._fork, "exit": self._exit, "seen": self._seen}
         self._made["library"] = self._library
         self._made |= dict.fromkeys(network_records.KINDS, self._socket)
+        self._made["dup"] = self._dup
+        self._inherited: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        """Inodes of the sockets that a program was started with on 0-2, by process."""
 
     def of(self, message: dict[str, Any]) -> bytes | None:
         """Return the record of a message, None for one that only says who somebody is.
@@ -57,6 +59,11 @@ class Records:
     def _exec(self, message: dict[str, Any]) -> bytes:
         facts = self._learn(message)
         texts, ends = _texts(message)
+        self._inherited.pop(message["tgid"], None)
+        if message["sockets"]:
+            self._inherited[message["tgid"]] = tuple(inode for inode, _ends, _cookie in message["sockets"])
+        if len(self._inherited) > ACTORS:
+            self._inherited.popitem(last=False)
         parent = self.actor(_parent(message["stat"]))
         flags = (header.FLAG_SAMPLED if message.get("sampled") else 0) | (
             0 if message.get("exe") else header.FLAG_READ_ERROR
@@ -106,6 +113,12 @@ class Records:
         body = library_map.RECORD.pack(header=b"", file=_file(message))
         body = body[header.HEADER.size : library_map.RECORD.fixed_size] + names_of(message["exe"])[:_NAME_BYTES]
         return self._head("library_map", message, len(body), header.FLAG_SAMPLED) + body
+
+    def _dup(self, message: dict[str, Any]) -> bytes | None:
+        """Return that a socket came onto 0-2, unless it was there at the exec."""
+        if message["inode"] in self._inherited.get(message["tgid"], ()):
+            return None
+        return self._socket(message)
 
     def _socket(self, message: dict[str, Any]) -> bytes:
         if "stat" in message:
@@ -226,33 +239,17 @@ def _is_script(message: dict[str, Any]) -> bool:
 
 
 def _stdio(message: dict[str, Any]) -> bytes:
-    shown = {int(line.split()[9]): line for line in message["sockets"]}
+    sockets = {inode: _socket(ends, cookie) for inode, ends, cookie in message["sockets"]}
     made = [bytes(process_exec.STDIO.size)] * 3
     for fd, mode, inode, rdev in message["stdio"]:
         made[fd] = process_exec.STDIO.pack(
             inode=inode,
             mode_raw=mode,
             rdev=os.major(rdev) << 20 | os.minor(rdev),
-            socket=_socket(shown[inode]) if inode in shown else b"",
+            socket=sockets.get(inode, b""),
         )
     return b"".join(made)
 
 
-def _socket(line: bytes) -> bytes:
-    """Return a socket from its line in /proc/net/tcp or tcp6: addresses are words in the order of this machine."""
-    local, remote = (end.partition(b":")[::2] for end in line.split()[1:3])
-    family = header.AF_INET if len(local[0]) == 8 else header.AF_INET6  # noqa: PLR2004  # 32 bits in hexadecimal
-    return header.SOCKET.pack(
-        family=family,
-        protocol=6,
-        local_address=_address(local[0]),
-        local_port=int(local[1], 16),
-        remote_address=_address(remote[0]),
-        remote_port=int(remote[1], 16),
-    )
-
-
-def _address(words: bytes) -> bytes:
-    raw = bytes.fromhex(words.decode("ascii"))
-    parts = (int.from_bytes(raw[at : at + 4], "big").to_bytes(4, sys.byteorder) for at in range(0, len(raw), 4))
-    return b"".join(parts)
+def _socket(ends: tuple[int, int, bytes, int, bytes, int], cookie: int) -> bytes:
+    return network_records.socket_info({"ends": ends, "cookie": cookie})

@@ -28,6 +28,7 @@ from agent.sensor.userspace.debuggers import Debuggers
 from agent.sensor.userspace.outlet import Outlet
 from agent.sensor.userspace.tracees import LOOK_S
 from agent.sensor.userspace.tracees import Tracees
+from agent.sensor.userspace.wires import Wires
 
 COUNTS_S = 1.0  # how often the agent is told how many events there were, and how many were dropped
 _NEW = frozenset({ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE})
@@ -43,6 +44,7 @@ class Tracer:
         self._outlet = outlet
         self._tracees = Tracees(outlet, own, tracing=tracing)
         self._debuggers = Debuggers()
+        self._wires = Wires()
         self._busy = busy
         self._events = 0
         self._counts_due_s = 0.0
@@ -121,6 +123,9 @@ class Tracer:
         directory = f"/proc/{tid}"
         message: dict[str, Any] = {"kind": "exec", "time_ns": time_ns, "tgid": tid, "former": former}
         message |= facts.identity(directory) | facts.image(directory)
+        message["sockets"] = [
+            (inode, tuple(ends), cookie) for inode, ends, cookie in self._wires.of(directory, message["stdio"])
+        ]
         device, inode, _size, changed, *_ = message.get("file", (0, 0, 0, 0))
         if self._debuggers.is_one(directory, os.path.basename(message.get("exe", b"")), (device, inode, changed)):
             self._let_debug(tid, message["args"])

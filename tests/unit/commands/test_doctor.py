@@ -16,6 +16,7 @@ from agent import probes
 from agent.commands import _checks
 from agent.commands import _compat
 from agent.commands import _running
+from agent.commands import _sources
 from agent.commands import doctor
 from agent.commands._checks import Check
 from agent.errors import HostUnsupported
@@ -102,7 +103,7 @@ def test_the_report_reads_the_same_for_programs_and_people() -> None:
     document = json.loads(json_line(doctor.document(report)))
     text = doctor.text(report)
 
-    assert {"root", "cgroup2", "probes", "blind_findings", "advice", "health"} == set(document)
+    assert {"root", "cgroup2", "probes", "blind_findings", "without_ebpf", "advice", "health"} == set(document)
     assert {"name", "status", "lane", "price", "reason", "unseen"} <= set(document["probes"][0])
     assert ["UNAVAILABLE", "process_exec EPERM\\x1b"] == [
         " ".join(line.split()) for line in text.partition("leaves unseen:\n")[2].splitlines()[:2]
@@ -277,3 +278,16 @@ def test_every_question_is_answered_here() -> None:
 
     assert all(check.detail for check in answers.values())
     assert all(check.advice for check in answers.values() if check.ok is False)
+
+
+def test_without_ebpf_it_tells_what_each_finding_loses() -> None:
+    """What nothing but eBPF gives stands in one paragraph, and each finding is given fully, partly or not."""
+    report = doctor.examined(FINE, _sources.would_be(probes.load()))
+
+    text = doctor.text(report)
+
+    assert report.without_ebpf is not None
+    assert {"fully", "partly", "not"} == {one.given for one in report.without_ebpf.values()}
+    assert 1 == text.count("cannot be seen without eBPF")
+    assert "0.5 to 1 ms each start of a program" in text or "2 % of a processor" in text
+    assert "Execution:Runtime/NewBinaryExecuted" in text.partition("findings fully without eBPF")[2]
