@@ -40,14 +40,21 @@ def only(file: Path, name: str | None) -> tuple[Rule, ...]:
     """Return the rules of a file, or that one of them.  Raises ConfigError when there is an error in it, or none."""
     loaded = load([file])
     if loaded.errors:
-        more = len(loaded.errors) - 1
-        raise ConfigError(loaded.errors[0] + (f" (and {more} more: vedette rules check)" if more else ""))
+        raise ConfigError(_first(loaded.errors))
     if not loaded.rules:
         raise ConfigError(f"{file} has no rule: it begins with [[rule]] (docs/rules.md)")
     if name is None:
         return loaded.rules
     known = {rule.type: rule for rule in loaded.rules}
     return (known[_names.resolve(name, known, "rule")],)
+
+
+def in_force(paths: Iterable[Path]) -> tuple[Rule, ...]:
+    """Return the rules of files and directories that are enabled.  Raises ConfigError when there is an error in one."""
+    loaded = load(paths)
+    if loaded.errors:
+        raise ConfigError(_first(loaded.errors))
+    return tuple(rule for rule in loaded.rules if rule.enabled)
 
 
 def explained(type_: str, directory: Path) -> Iterator[str]:
@@ -67,6 +74,11 @@ def explained(type_: str, directory: Path) -> Iterator[str]:
     yield f'- To quiet it: a [[rule.except]] in its file, or types = {{ "{rule.type}" = "off" }} under [findings]'
     yield ""
     yield from _text(rule)
+
+
+def _first(errors: tuple[str, ...]) -> str:
+    more = len(errors) - 1
+    return errors[0] + (f" (and {more} more: vedette rules check)" if more else "")
 
 
 def fires(rule: Rule) -> str:

@@ -17,6 +17,7 @@ import click
 from agent import findings
 from agent import intel
 from agent.classify import Classifier
+from agent.commands import _rules
 from agent.commands._amounts import amounts
 from agent.commands._amounts import lost
 from agent.commands._replaying import NOWHERE
@@ -31,6 +32,8 @@ from agent.model import Sensitivity
 from agent.model import Surroundings
 from agent.recording import About
 from agent.recording import Recording
+from agent.rules.current import RuleSet
+from agent.rules.rule import Rule
 from collector import aggregate
 from collector import guardduty
 from collector.aggregate import Aggregate
@@ -51,7 +54,12 @@ _NS_PER_S = 1_000_000_000
     show_default=True,
     help="How little is enough for a finding.",
 )
-def command(file: Path, as_json: bool, sensitivity: str) -> None:  # noqa: FBT001  click's way
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path, exists=True),
+    help="With the rules of your own in this directory or file (docs/rules.md).",
+)
+def command(file: Path, as_json: bool, sensitivity: str, rules: Path | None) -> None:  # noqa: FBT001  click's way
     """Decode, enrich and classify what `vedette record` wrote into FILE.
 
     Needs no privilege and looks at nothing of this host. Each finding is a line on
@@ -63,9 +71,10 @@ def command(file: Path, as_json: bool, sensitivity: str) -> None:  # noqa: FBT00
       vedette replay incident.vdt
       vedette replay incident.vdt --json --sensitivity high | jq .type
     """
+    own = _rules.in_force([rules] if rules else [])
     with file.open("rb") as opened:
         recording = Recording(opened, str(file))
-        replay = _Replay(recording, Lines(as_json=as_json), Sensitivity(sensitivity))
+        replay = _Replay(recording, Lines(as_json=as_json), (Sensitivity(sensitivity), own))
         try:
             replay.run()
         finally:  # a recording that breaks in the middle has told something by then
@@ -75,10 +84,11 @@ def command(file: Path, as_json: bool, sensitivity: str) -> None:  # noqa: FBT00
 class _Replay:
     """The stages of the agent over a recording."""
 
-    def __init__(self, recording: Recording, view: Lines, sensitivity: Sensitivity) -> None:
+    def __init__(self, recording: Recording, view: Lines, judging: tuple[Sensitivity, tuple[Rule, ...]]) -> None:
+        """`judging`: how little is enough, and by which rules of the operator's own."""
         self._recording = recording
         self._view = view
-        self._sensitivity = sensitivity
+        self._sensitivity, self._rules = judging
         self._counters = Counters()
         self._replaying = Replaying(recording, self._counters)
         self._told = _Told(recording.about, view, self._counters)
@@ -91,6 +101,7 @@ class _Replay:
             benign=findings.known_unchecked(self._counters),
             sensitivity=self._sensitivity,
             counters=self._counters,
+            rules=RuleSet(self._rules, self._counters),
         )
         self._replaying.run(classifier, self._told)
 

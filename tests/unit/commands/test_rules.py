@@ -149,3 +149,16 @@ def test_a_rule_is_explained_as_it_is_written(file: Path, tmp_path: Path, vedett
     assert "High     Custom:Runtime/Never" in vedette("explain", "--rules", tmp_path).out
     assert 2 == vedette("explain", "Custom:Runtime/Nevr", "--rules", tmp_path).status
     assert 2 == vedette("explain", "Custom:Runtime/Never", "--rules", "/nowhere").status
+
+
+def test_a_replay_can_be_with_rules(tmp_path: Path, vedette) -> None:
+    """What a recording comes to is told with what rules make of it, beside the findings of ours."""
+    (tmp_path / "a.toml").write_text(text('path.glob = "*/cc1"', name='"Built"') + NEVER)
+
+    with_rules = vedette("replay", COMPILED, "--rules", tmp_path).out
+    without = vedette("replay", COMPILED).out
+
+    [more] = [line for line in with_rules if line not in without]
+    assert "HIGH      Custom:Runtime/Built" in more
+    (tmp_path / "a.toml").write_text(text('pth = "x"'))
+    assert 2 == vedette("replay", COMPILED, "--rules", tmp_path).status
