@@ -44,7 +44,7 @@ def test_a_key_that_was_open_is_closed(pki: list[str], tmp_path: Path) -> None:
 def test_the_list_says_what_is_good(pki: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By name, with the state of each."""
     out = ["--out", str(tmp_path)]
-    for name, days in (("i-good", "90"), ("i-soon", "3"), ("i-lost", "90")):
+    for name, days in (("i-good", "90"), ("i-soon", "3"), ("i-lost", "91")):
         assert 0 == main(["pki", "agent", name, *pki, *out, "--days", days])
     assert 0 == main(["pki", "revoke", "i-lost", *pki])
     capsys.readouterr()
