@@ -43,6 +43,7 @@ from agent.model import ProbeStatus
 from agent.pipeline import Pipeline
 from agent.probes import canary
 from agent.probes.declaration import Probe
+from agent.rules import RULES_DIRECTORY
 from agent.rules import CurrentRules
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import Options
@@ -200,7 +201,7 @@ class _Agent:
         rules = judging.current_rules(self._settings, self._path, self._counters)
         missing = {status.name for status in statuses if not status.attached} | disabled
         given = self._settings.rules.directory
-        if given is not None and not given.is_dir():
+        if given not in {None, RULES_DIRECTORY} and not given.is_dir():
             _log.warning("%s, where rules are to be, is no directory: there are none until it is", given)
         _log.info("%d rules of the operator's own", len(rules.rules))
         for rule in rules.rules:
