@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.enrich.filestat import file_stat
+from agent.enrich.procfs import DESCRIPTORS
 from agent.enrich.procfs import ProcFs
 from agent.errors import HostUnsupported
 from agent.model import Executable
@@ -244,3 +245,43 @@ def test_mapping_of_another_process(tree: Tree) -> None:
     assert ("anonymous", None, 0x1000, 0x2000) == (found.kind, found.path, found.start_address, found.end_address)
     assert tree.procfs().mapping_at(ProcessKey(9, 51), 0x1000) is None
     assert tree.procfs().mapping_at(ProcessKey(10, 50), 0x1000) is None
+
+
+def test_what_a_process_has_open(tree: Tree, tmp_path: Path) -> None:
+    """By the inodes of its files; of who is gone, or another by now, nothing."""
+    file = tmp_path / "file"
+    file.touch()
+    home = tree.add(9, 50)
+    (home / "fd").mkdir()
+    link(home / "fd/0", str(file))
+    link(home / "fd/1", str(tmp_path))
+    procfs = tree.procfs()
+
+    assert {file.stat().st_ino, tmp_path.stat().st_ino} == procfs.descriptors(ProcessKey(9, 50))
+    assert procfs.descriptors(ProcessKey(9, 51)) is None
+    assert procfs.descriptors(ProcessKey(8, 50)) is None
+
+
+def test_only_so_many_descriptors_are_looked_at(tree: Tree) -> None:
+    """Who has more than that may have a socket among those that were not."""
+    home = tree.add(9, 50)
+    (home / "fd").mkdir()
+    for number in range(DESCRIPTORS):
+        link(home / f"fd/{number}", "/")
+    procfs = tree.procfs()
+
+    assert not procfs.has_socket(ProcessKey(9, 50))
+    link(home / f"fd/{DESCRIPTORS}", "/")
+    assert procfs.has_socket(ProcessKey(9, 50))
+
+
+@pytest.mark.parametrize(("target", "has"), [("socket:[1]", True), ("/dev/null", False), ("pipe:[1]", False)])
+def test_whether_a_process_has_a_socket(tree: Tree, target: str, has: bool) -> None:  # noqa: FBT001  # a case
+    """By where its descriptors lead; one that cannot be looked at may have one."""
+    home = tree.add(9, 50)
+    (home / "fd").mkdir()
+    link(home / "fd/0", "/dev/null")
+    link(home / "fd/1", target)
+
+    assert has is tree.procfs().has_socket(ProcessKey(9, 50))
+    assert tree.procfs().has_socket(ProcessKey(8, 50))
