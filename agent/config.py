@@ -29,6 +29,9 @@ from agent.containing import ContainersConfig
 from agent.errors import ConfigError
 from agent.listing import IntelConfig
 from agent.listing import RulesConfig
+from agent.metadata import EcsConfig
+from agent.metadata import HostConfig
+from agent.metadata import KubernetesConfig
 from agent.model import Sensitivity
 from agent.wording import ListedName
 
@@ -157,6 +160,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     containers: ContainersConfig = ContainersConfig()
     intel: IntelConfig = IntelConfig()
     rules: RulesConfig = RulesConfig()
+    host: HostConfig = HostConfig()
+    ecs: EcsConfig = EcsConfig()
+    kubernetes: KubernetesConfig = KubernetesConfig()
     spool: SpoolConfig = SpoolConfig()
 
     @property
@@ -249,19 +255,9 @@ def _section(kind: type[_S], table: Mapping[str, Any], path: tuple[str, ...]) ->
 def _value(kind: Any, value: Any, path: tuple[str, ...]) -> Any:
     declared = inspect.type_info(kind)
     try:
-        return msgspec.convert(value, kind, dec_hook=_custom)
+        return msgspec.convert(value, kind, dec_hook=wording.custom)
     except msgspec.ValidationError as exc:
         raise _BadKey(path, f"{'.'.join(path)} must be {wording.allowed(declared)}, not {reprlib.repr(value)}") from exc
-
-
-def _custom(kind: type, value: object) -> object:
-    return ListedName.checked(value) if kind is ListedName else _path(kind, value)
-
-
-def _path(kind: type, value: object) -> Path:
-    if kind is not Path or not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        raise ValueError("not an absolute path")
-    return Path(value)
 
 
 def _where(text: str, complaint: str) -> str:

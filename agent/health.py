@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from agent.errors import StateError
 from agent.model import ProbeStatus
+from agent.model import Standing
 
 _LIMIT_BYTES = 1 << 20  # an agent's has 16 KiB
 _NS_PER_S = 1_000_000_000
@@ -38,6 +39,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     resident_bytes: _Count
     probes: tuple[ProbeStatus, ...]
     counters: dict[str, _Count]
+    standing: tuple[Standing, ...] = ()
+    """What is known of where this host is, and why not."""
 
     def age_s(self, boot_id: str) -> float | None:
         """Return how long ago it was said; None when that was before the boot `boot_id`."""

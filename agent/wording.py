@@ -7,6 +7,7 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import inspect
 
@@ -29,6 +30,36 @@ class ListedName(str):
         return cls("/".join(names))
 
 
+class HttpUrl(str):
+    """Where a server is: `http://HOST`, or https, with a port and a path or without."""
+
+    __slots__ = ()
+
+    @classmethod
+    def checked(cls, value: object) -> HttpUrl:
+        """Return `value` as one.  Raises ValueError when it is none."""
+        parts = urlsplit(value if isinstance(value, str) else "")
+        whole = parts.scheme in {"http", "https"} and parts.hostname and not parts.username and parts.port != 0
+        if not whole or parts.query or parts.fragment or not str(value).isprintable() or " " in str(value):
+            raise ValueError("not an address of a server")
+        return cls(value)
+
+
+def custom(kind: type, value: object) -> object:
+    """Return a value of a kind of ours, or an absolute path.  Raises ValueError when it is none."""
+    if kind is ListedName or kind is HttpUrl:
+        return ListedName.checked(value) if kind is ListedName else HttpUrl.checked(value)
+    if kind is not Path or not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise ValueError("not an absolute path")
+    return Path(value)
+
+
+_CUSTOM: dict[type, str] = {
+    ListedName: "PARENT/LEAF of at most 46 bytes each, one of them `*` at most",
+    HttpUrl: "http://HOST:PORT or https://HOST:PORT",
+}
+
+
 def allowed(declared: inspect.Type) -> str:
     """Return in words what a declared type takes."""
     match declared:
@@ -47,10 +78,8 @@ def allowed(declared: inspect.Type) -> str:
             return "a list" + (f" of at most {most}" if most else "") + f", each {allowed(declared.item_type)}"
         case inspect.DictType() | inspect.StructType():
             return _table(declared)
-        case inspect.CustomType(cls=kind) if kind is ListedName:
-            return "PARENT/LEAF of at most 46 bytes each, one of them `*` at most"
-        case inspect.CustomType():
-            return "an absolute path"
+        case inspect.CustomType(cls=kind):
+            return _CUSTOM.get(kind, "an absolute path")
         case _:
             return "a text"
 

@@ -21,9 +21,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from dataclasses import field
 from hashlib import sha256
 
 from vedette.v1 import finding_pb2
+from vedette.v1 import place_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Origin:
     host_id: str
     host_name: str
     agent_version: str
+    place: place_pb2.Place = field(default_factory=place_pb2.Place)
+    """What its agent knows by now of where it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,10 @@ from collector.errors import ConfigError
 
 _NAMED_KEY = re.compile(r"`([^`]+)`")
 
+NO_ACCOUNT = "000000000000"
+NO_REGION = "local"
+"""What findings say where neither the configuration nor the instance does."""
+
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Certificates, all in PEM: ours, its key, and the authority that signed the agents'."""
@@ -35,9 +39,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`unix:///path`, or `host:port`; port 0 takes a free one."""
     state_dir: Path
     tls: Tls | None = None
-    account_id: str = "000000000000"
+    account_id: str = NO_ACCOUNT
     """What findings carry as accountId; twelve digits on AWS."""
-    region: str = "local"
+    region: str = NO_REGION
     detector_id: str = "vedette"
     readers: tuple[str, ...] = ()
     """Names of certificates that may ask for what all hosts sent; over TLS any other sees its own host alone."""

@@ -14,21 +14,21 @@ Paths, names and domains are what an attacker chose. Escape them where shown.
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 from typing import Any
 
+from collector import actions
+from collector import places
 from collector import whereabouts
 from collector.aggregate import Aggregate
 from collector.aggregate import Origin
+from collector.config import NO_ACCOUNT
+from collector.config import NO_REGION
 from collector.whereabouts import given
 from collector.whereabouts import iso
 from vedette.v1 import finding_pb2
 
-_INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 _NS_PER_S = 1_000_000_000
-_PROTOCOLS = {6: "TCP", 17: "UDP"}  # IANA protocol numbers
 
 _PROCESS_MEMBERS = {
     "name": "name",
@@ -77,15 +77,10 @@ _CONTEXT_LISTS = {
 
 def document(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) -> dict[str, Any]:
     """Return the finding, with the details of its `latest` occurrence."""
-    partition = _partition(origin.region)
-    arn = f"arn:{partition}:guardduty:{origin.region}:{origin.account_id}:detector/{origin.detector_id}"
     return {
         "schemaVersion": "2.0",
-        "accountId": origin.account_id,
-        "region": origin.region,
-        "partition": partition,
         "id": aggregate.id,
-        "arn": f"{arn}/finding/{aggregate.id}",
+        **_owner(origin, aggregate.id),
         "type": latest.type,
         "severity": latest.severity,
         "title": latest.title,
@@ -97,14 +92,31 @@ def document(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) 
     }
 
 
+def placed(document: dict[str, Any], origin: Origin) -> dict[str, Any]:
+    """Return a finding of before as it is now that more is known of where its host is."""
+    told = places.of_host(origin.place)
+    kind = "EKSCluster" if "eksClusterDetails" in told else None
+    if kind is None or "kubernetesDetails" not in document["resource"]:
+        kind = document["resource"]["resourceType"]
+    return (
+        document | _owner(origin, document["id"]) | {"resource": document["resource"] | told | {"resourceType": kind}}
+    )
+
+
 def resource(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
-    """Return what it happened on: the container if there is one, and the EC2 instance if it is one."""
-    result: dict[str, Any] = {"resourceType": "Instance"}
-    if _INSTANCE_ID.fullmatch(origin.host_id):
-        result["instanceDetails"] = {"instanceId": origin.host_id}
+    """Return what it happened on: the host, the container if there is one, its pod and its task."""
+    result: dict[str, Any] = {"resourceType": "Instance"} | places.of_host(origin.place)
     if latest.HasField("container"):
         result["resourceType"] = "Container"
         result |= whereabouts.resource(latest.container)
+        declared = (*latest.workload.containers, *latest.task.containers)
+        result["containerDetails"] = places.declared(latest.container.id, declared) | result["containerDetails"]
+    if latest.HasField("workload"):
+        result["kubernetesDetails"] = {"kubernetesWorkloadDetails": places.of_workload(latest.workload)}
+    if "kubernetesDetails" in result and "eksClusterDetails" in result:
+        result["resourceType"] = "EKSCluster"
+    if latest.HasField("task"):
+        result |= {"resourceType": "ECSCluster", "ecsClusterDetails": places.of_task(latest.task)}
     return result
 
 
@@ -113,19 +125,6 @@ def process(found: finding_pb2.Process) -> dict[str, Any]:
     result = given(found, _PROCESS_MEMBERS)
     result |= {"pid": found.tgid, "uuid": found.uuid, "startTime": _epoch(found.started_at_ns)}
     return result
-
-
-def action(evidence: finding_pb2.Evidence) -> dict[str, Any] | None:
-    """Return the DNS request or the connection that the evidence tells of, None when it tells of none."""
-    if evidence.HasField("domain"):
-        request: dict[str, Any] = {"domain": evidence.domain, "blocked": False}
-        number = evidence.socket.protocol or evidence.iana_protocol_number
-        if number in _PROTOCOLS:
-            request["protocol"] = _PROTOCOLS[number]
-        return {"actionType": "DNS_REQUEST", "dnsRequestAction": request}
-    if evidence.HasField("socket"):
-        return {"actionType": "NETWORK_CONNECTION", "networkConnectionAction": _connection(evidence)}
-    return None
 
 
 def _service(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) -> dict[str, Any]:
@@ -140,7 +139,7 @@ def _service(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) 
         "additionalInfo": {"type": "default", "value": json.dumps(_additional(origin, latest))},
         "runtimeDetails": {"process": _acting(latest), "context": _context(latest.evidence)},
     }
-    done = action(latest.evidence)
+    done = actions.action(latest.evidence)
     if done is not None:
         result["action"] = done
     if latest.evidence.threats:
@@ -191,6 +190,12 @@ def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
         result["executableSha256Missing"] = latest.sha256_missing
     if latest.HasField("container"):
         result["container"] = whereabouts.remarks(latest.container)
+    if latest.HasField("workload"):
+        result["pod"] = places.remarks(latest.workload)
+    if latest.HasField("package"):
+        result["package"] = places.package(latest.package)
+    if origin.place.HasField("kubernetes"):
+        result["cluster"] = {"name": origin.place.kubernetes.name, "source": origin.place.kubernetes.source}
     return {name: value for name, value in result.items() if value not in (None, "", [], {})}
 
 
@@ -199,32 +204,21 @@ def _threat(threat: finding_pb2.Threat) -> dict[str, Any]:
     return result | given(threat, {"threatFileSha256": "sha256"})
 
 
-def _connection(evidence: finding_pb2.Evidence) -> dict[str, Any]:
-    socket = evidence.socket
-    result: dict[str, Any] = {"connectionDirection": evidence.connection_direction or "OUTBOUND", "blocked": False}
-    if socket.protocol in _PROTOCOLS:
-        result["protocol"] = _PROTOCOLS[socket.protocol]
-    for side, address in (("local", socket.local_address), ("remote", socket.remote_address)):
-        details = _ip(address)
-        if details:
-            result[f"{side}IpDetails"] = details
-    if socket.local_port:
-        result["localPortDetails"] = {"port": socket.local_port}
-    if socket.HasField("remote_port"):
-        result["remotePortDetails"] = {"port": socket.remote_port}
-    return result
-
-
-def _ip(text: str) -> dict[str, str]:
-    try:
-        version = ipaddress.ip_address(text).version
-    except ValueError:
-        return {}
-    return {f"ipAddressV{version}": text}
-
-
 def _epoch(at_ns: int) -> float:
     return round(at_ns / _NS_PER_S, 3)
+
+
+def _owner(origin: Origin, id_: str) -> dict[str, Any]:
+    """Return whose a finding is: as the collector is configured, else as the instance says, and its ARN."""
+    instance = origin.place.instance
+    account, region = origin.account_id, origin.region
+    if account == NO_ACCOUNT and instance.account_id:
+        account = instance.account_id
+    if region == NO_REGION and instance.region:
+        region = instance.region
+    partition = _partition(region)
+    arn = f"arn:{partition}:guardduty:{region}:{account}:detector/{origin.detector_id}/finding/{id_}"
+    return {"accountId": account, "region": region, "partition": partition, "arn": arn}
 
 
 def _partition(region: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +32,9 @@ from collector.sequence import Lane
 from collector.trust import Peer
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
+from vedette.v1 import place_pb2
+
+UNPLACED_MAX = 10_000  # findings of a host in the seconds until its metadata service answers: far fewer
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +95,10 @@ class Session:
             host_id=key.host_id,
             host_name=hello.host.name,
             agent_version=hello.agent_version,
+            place=hello.place,
         )
+        self._unplaced: dict[str, None] = {}
+        """Findings of this stream that were kept before it was known where the host is, the newest last."""
 
     def end(self, why: End) -> None:
         """Have the stream end, and the agent told why."""
@@ -186,6 +193,10 @@ class Session:
         keep = partial(keeping.store.keep_findings, self._origin, self._key, fresh, toll)
         documents = await insist(lambda: keeping.in_sql(keep), self.closing)
         keeping.hub.publish(documents)
+        if not self._origin.place.HasField("instance"):
+            self._unplaced |= dict.fromkeys(document["id"] for document in documents)
+            while len(self._unplaced) > UNPLACED_MAX:
+                del self._unplaced[next(iter(self._unplaced))]
         keeping.hub.losses(self._key, "findings", toll)
         await self._acknowledge(ingest_pb2.LANE_FINDINGS, toll.through)
 
@@ -204,6 +215,18 @@ class Session:
         keeping.hub.health(self._key, health)
         keep = partial(keeping.store.keep_health, self._key, health)
         await insist(lambda: keeping.in_sql(keep), self.closing)
+        if health.HasField("place"):
+            await self._keep_place(health.place)
+
+    async def _keep_place(self, place: place_pb2.Place) -> None:
+        """Take in where the host is; what was found before it was known is completed, once."""
+        learned = place.HasField("instance") and not self._origin.place.HasField("instance")
+        self._origin = replace(self._origin, place=place)
+        if learned and self._unplaced:
+            keeping = self._keeping
+            complete = partial(keeping.store.complete, self._origin, tuple(self._unplaced))
+            await insist(lambda: keeping.in_sql(complete), self.closing)
+            self._unplaced.clear()
 
     async def _acknowledge(self, lane: ingest_pb2.Lane, through: int) -> None:
         await self._say(ingest_pb2.CollectorMessage(ack=ingest_pb2.Ack(lane=lane, through=through)))

@@ -32,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from collector import aggregate
 from collector import containers
 from collector import guardduty
+from collector import places
 from collector import schema
 from collector.aggregate import Aggregate
 from collector.errors import StateError
@@ -90,7 +91,8 @@ class Store:
     def welcome(self, key: AgentKey, hello: ingest_pb2.Hello) -> Durable:
         """Note that an agent said hello; return what is durable of its spool. Raises StateError."""
         host, now_ns = hello.host, self._now_ns()
-        about = {"boot_id": host.boot_id, "kernel": host.kernel, "architecture": host.architecture}
+        about = {"boot_id": host.boot_id, "kernel": host.kernel, "architecture": host.architecture, "os": host.os}
+        about |= places.about(hello.place)
         values = {
             "host_name": _text(host.name),
             "host": json.dumps(about),
@@ -123,6 +125,16 @@ class Store:
             self._advance(sql, key, "findings", toll)
         return documents
 
+    def complete(self, origin: aggregate.Origin, ids: Sequence[str]) -> None:
+        """Say of findings where their host is, since that is known now. Raises StateError."""
+        table = schema.findings
+        with self._transaction() as sql:
+            for id_ in ids:
+                kept = sql.execute(select(table.c.document).where(table.c.id == id_).with_for_update()).scalar()
+                if kept is not None:
+                    document = json.dumps(guardduty.placed(json.loads(kept), origin))
+                    sql.execute(update(table).where(table.c.id == id_).values(document=document))
+
     def advance_events(self, key: AgentKey, toll: Toll, told: Sequence[event_pb2.Event] = ()) -> None:
         """Note that events up to `toll.through` are durable in their files, and what was `told` of containers.
 
@@ -151,6 +163,9 @@ class Store:
             "last_seen_at_ns": self._now_ns(),
         }
         with self._transaction() as sql:
+            if health.HasField("place"):
+                host = sql.execute(select(schema.agents.c.host).where(_is(key)).with_for_update()).scalar()
+                values["host"] = json.dumps(json.loads(host or "{}") | places.about(health.place))
             sql.execute(update(schema.agents).where(_is(key)).values(values))
 
     def _advance(self, sql: Connection, key: AgentKey, lane: str, toll: Toll) -> None:

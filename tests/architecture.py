@@ -34,12 +34,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Stages arrive at the pipeline as arguments.
     "agent.stages": ("agent.model",),
     "agent.pipeline": ("agent.stages", "agent.model", "agent.counters", "agent.errors"),
+    "agent.placing": ("agent.stages", "agent.model", "agent.counters"),
     "agent.canary": ("agent.stages", "agent.model", "agent.counters"),
     "agent.guard": ("agent.sensor.source", "agent.counters"),
     # The edges of the process.
-    "agent.config": ("agent.model", "agent.errors", "agent.wording", "agent.listing", "agent.containing"),
+    "agent.config": (
+        "agent.model",
+        "agent.errors",
+        "agent.wording",
+        "agent.listing",
+        "agent.containing",
+        "agent.metadata",
+    ),
     "agent.listing": (),
     "agent.containing": (),
+    "agent.metadata": ("agent.wording",),
     "agent.wording": (),
     "agent.lock": ("agent.errors",),
     "agent.health": ("agent.model", "agent.errors"),

@@ -15,6 +15,7 @@ from agent import health
 from agent.counters import Counters
 from agent.deliver.delivery import Delivery
 from agent.health import Health
+from agent.model import Place
 from agent.model import ProbeStatus
 from agent.version import VERSION
 
@@ -46,6 +47,7 @@ class Reports:
         *,
         totals: Callable[[], dict[str, int]],
         probes: Callable[[], tuple[ProbeStatus, ...]],
+        place: Callable[[], Place],
         counters: Counters,
         file: Path,
         boot_id: str,
@@ -53,6 +55,7 @@ class Reports:
         """`totals` says the numbers that are kept elsewhere, by the kernel and by the tables; `probes` how they are."""
         self._totals = totals
         self._probes = probes
+        self._place = place
         self._counters = counters
         self._file = file
         self._boot_id = boot_id
@@ -94,6 +97,7 @@ class Reports:
             resident_bytes=self._process.memory_info().rss,
             probes=self._probes(),
             counters=self._counters.snapshot(),
+            standing=self._place().standing,
         )
 
     def _write(self, said: Health) -> None:

@@ -57,6 +57,7 @@ def lines(said: Health) -> Iterator[str]:
         )
     )
     yield from _unseen(said)
+    yield from _where(said)
 
 
 def unattached(said: Health) -> tuple[str, ...]:
@@ -79,6 +80,14 @@ def _unseen(said: Health) -> Iterator[str]:
     """Yield the probes that do not see, and those that did not for a while; the doctor's own may stand otherwise."""
     yield from _listed("What it does not see:", [status for status in said.probes if not status.attached])
     yield from _listed("What was done to it:", [status for status in said.probes if status.attached and status.reason])
+
+
+def _where(said: Health) -> Iterator[str]:
+    """Yield what is known of where this host is, and why not."""
+    if said.standing:
+        yield from ("", "Where this host is:")
+    for standing in said.standing:
+        yield from _named(standing.name, ("" if standing.known else "unknown: ") + standing.detail)
 
 
 def _listed(heading: str, statuses: list[ProbeStatus]) -> Iterator[str]:

@@ -7,6 +7,7 @@ are gathered to batches first: a commit for each would cost more than all the re
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from agent.counters import Counters
 from agent.deliver.lanes import Lane
@@ -18,6 +19,7 @@ from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Host
+from agent.model import Place
 from agent.model import ProbeStatus
 from agent.model import Surroundings
 
@@ -31,16 +33,25 @@ class Delivery:
     """Encodes, spools and sends; loses nothing without a counter."""
 
     def __init__(
-        self, *, spool: Spool, host: Host, target: Target, counters: Counters, probes: tuple[ProbeStatus, ...]
+        self,
+        *,
+        spool: Spool,
+        host: Host,
+        target: Target,
+        counters: Counters,
+        probes: tuple[ProbeStatus, ...],
+        place: Callable[[], Place] = Place,
     ) -> None:
+        """`place` says what is known by now of where the host is."""
         self._spool = spool
+        self._place = place
         self._probes = probes
         self._encoder = Encoder(counters)
         self._sender = Sender(
             spool=spool,
             target=target,
             counters=counters,
-            hello=lambda spool_id: self._encoder.hello(host, probes, spool_id),
+            hello=lambda spool_id: self._encoder.hello(host, probes, spool_id, place()),
         )
         self._batch: list[bytes] = []
         self._batch_bytes = 0
@@ -93,7 +104,7 @@ class Delivery:
     ) -> None:
         """Replace the health that is sent next; what was not sent is forgotten. `probes`: as they are by now."""
         stand = self._probes if probes is None else probes
-        self._sender.health(self._encoder.health(time.time_ns(), stand, (counters, resident_bytes)))
+        self._sender.health(self._encoder.health(time.time_ns(), stand, (counters, resident_bytes), self._place()))
 
     def close(self, timeout_s: float) -> None:
         """Spool what is left, wait up to `timeout_s` for it to be acknowledged, and stop. The spool stays open."""

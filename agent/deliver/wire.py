@@ -30,6 +30,7 @@ from agent.model import Container
 from agent.model import Event
 from agent.model import Finding
 from agent.model import Host
+from agent.model import Place
 from agent.model import ProbeStatus
 from agent.model import Process
 from agent.model import Surroundings
@@ -116,7 +117,9 @@ class Encoder:
         self._counters.add("wire.trimmed_lineages")
         return self.finding(msgspec.structs.replace(finding, lineage=()))
 
-    def health(self, at_ns: int, probes: Iterable[ProbeStatus], numbers: tuple[Mapping[str, int], int]) -> bytes:
+    def health(
+        self, at_ns: int, probes: Iterable[ProbeStatus], numbers: tuple[Mapping[str, int], int], place: Place
+    ) -> bytes:
         """Return an AgentMessage with the agent's health; `numbers` are its counters and resident bytes."""
         counters, resident_bytes = numbers
         bounded = {name: min(max(value, 0), _UINT64_MAX) for name, value in counters.items()}
@@ -125,10 +128,11 @@ class Encoder:
             "probes": msgspec.to_builtins(tuple(probes)),
             "counters": bounded,
             "resident_bytes": resident_bytes,
+            "place": msgspec.to_builtins(place),
         }
         return self._encode(ingest_pb2.AgentMessage, {"health": fields})
 
-    def hello(self, host: Host, probes: Iterable[ProbeStatus], spool_id: str) -> bytes:
+    def hello(self, host: Host, probes: Iterable[ProbeStatus], spool_id: str, place: Place) -> bytes:
         """Return the AgentMessage that opens a stream."""
         fields = {
             "host": {name: getattr(host, name) for name in ingest_pb2.Host.DESCRIPTOR.fields_by_name},
@@ -136,6 +140,7 @@ class Encoder:
             "spool_id": spool_id,
             "protocol": PROTOCOL,
             "probes": [probe.name for probe in probes if probe.attached],
+            "place": msgspec.to_builtins(place),
         }
         return self._encode(ingest_pb2.AgentMessage, {"hello": fields})
 

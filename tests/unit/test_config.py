@@ -63,6 +63,22 @@ lists = [{ path = "/etc/vedette/lists.d", category = "c2", format = "stix2", nam
 [rules]
 directory = "/srv/vedette/rules.d"
 
+[host]
+ec2 = "always"
+ec2_endpoint = "http://[fd00:ec2::254]"
+
+[ecs]
+ask = "off"
+task_endpoint = "http://169.254.170.2/v4/xyz"
+agent_endpoint = "http://127.0.0.1:51679"
+
+[kubernetes]
+cluster_name = "prod"
+node = "node-1"
+api_server = "https://10.0.0.1:6443"
+kubelet = "https://127.0.0.1:10250"
+token_file = "/etc/vedette/token"
+
 [spool]
 limit_bytes = 1_048_576
 """
@@ -98,6 +114,9 @@ def test_every_key_can_be_set() -> None:
     assert {"Execution:Runtime/SuspiciousTool": "off"} == settings.findings.types
     ours = ListConfig(path=Path("/etc/vedette/lists.d"), category="c2", format="stix2", name="ours")
     assert (ours,) == settings.intel.lists
+    assert ("always", "http://[fd00:ec2::254]") == (settings.host.ec2, settings.host.ec2_endpoint)
+    assert ("off", "http://127.0.0.1:51679") == (settings.ecs.ask, settings.ecs.agent_endpoint)
+    assert ("prod", "https://127.0.0.1:10250") == (settings.kubernetes.cluster_name, settings.kubernetes.kubelet)
     set_keys = {name.split(" =")[0] for name in re.findall(r"^\w+ = .*", FULL, re.MULTILINE)}
     assert {key.name.split(".")[-1] for key in config.declared_keys()} == set_keys
 
@@ -117,6 +136,14 @@ def test_every_key_can_be_set() -> None:
             id="a list of no category",
         ),
         pytest.param("[[intel.lists]]\npath = '/a'\ncategory = 'c2'\nx = 1", "f:1: intel.lists must", id="a key more"),
+        pytest.param(
+            "[host]\nec2_endpoint = 'ftp://a'",
+            "f:2: host.ec2_endpoint must be http://HOST:PORT or https://HOST:PORT, not 'ftp://a'",
+            id="no address of a server",
+        ),
+        pytest.param("[kubernetes]\nkubelet = 'http://u:p@a'", "f:2: kubernetes.kubelet must be", id="a password"),
+        pytest.param("[ecs]\nagent_endpoint = 'http://a/?b'", "f:2: ecs.agent_endpoint must be", id="a query"),
+        pytest.param("[ecs]\nask = 'maybe'", 'f:2: ecs.ask must be one of "auto", "off"', id="no mode"),
         pytest.param("[sensors]\n", "f:1: unknown key sensors; did you mean sensor?", id="unknown section"),
         pytest.param(
             "[sensor]\n# one\n\nprobes = 'all'\nprobs = 'all'",

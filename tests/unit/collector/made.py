@@ -5,6 +5,7 @@ from __future__ import annotations
 from collector.aggregate import Origin
 from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
+from vedette.v1 import place_pb2
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_788_220_800 * SECOND_NS
@@ -17,6 +18,7 @@ ORIGIN = Origin(
     host_id="i-0123456789abcdef0",
     host_name="web-1",
     agent_version="0.1.0",
+    place=place_pb2.Place(instance=place_pb2.Ec2Instance(id="i-0123456789abcdef0")),
 )
 
 
@@ -141,3 +143,87 @@ def event(sequence: int, at_ns: int = NOW_NS, **kind: object) -> event_pb2.Event
 def events(first: int, last: int, at_ns: int = NOW_NS) -> list[event_pb2.Event]:
     """Return exits numbered `first` to `last`."""
     return [event(sequence, at_ns) for sequence in range(first, last + 1)]
+
+
+def place() -> place_pb2.Place:
+    """Return an EKS node of which everything is known."""
+    interface = place_pb2.NetworkInterface(
+        id="eni-1",
+        vpc_id="vpc-1",
+        subnet_id="subnet-1",
+        security_groups=[place_pb2.SecurityGroup(id="sg-1", name="web")],
+        private_addresses=["10.0.1.5", "10.0.1.6"],
+        public_address="192.0.2.7",
+        ipv6_addresses=["2001:db8::5"],
+        private_dns_name="ip-10-0-1-5.ec2.internal",
+        public_dns_name="ec2-192-0-2-7.compute-1.amazonaws.com",
+    )
+    instance = place_pb2.Ec2Instance(
+        id="i-0fedcba9876543210",
+        type="m6i.large",
+        image_id="ami-1",
+        account_id="444455556666",
+        region="eu-west-1",
+        availability_zone="eu-west-1a",
+        partition="aws",
+        launched_at="2026-11-24T09:01:02Z",
+        outpost_arn="arn:aws:outposts:eu-west-1:444455556666:outpost/op-1",
+        profile_arn="arn:aws:iam::444455556666:instance-profile/node",
+        profile_id="AIPA1",
+        interfaces=[interface],
+        tags=[place_pb2.Tag(key="Name", value="node-1")],
+    )
+    return place_pb2.Place(
+        instance=instance,
+        ecs=place_pb2.EcsCluster(name="prod", arn="arn:aws:ecs:eu-west-1:444455556666:cluster/prod"),
+        kubernetes=place_pb2.KubernetesCluster(name="shop", source="instance tag", eks=True),
+        standing=[place_pb2.Standing(name="ecs", detail="nobody was asked")],
+    )
+
+
+def declared() -> place_pb2.DeclaredContainer:
+    """Return the container of `container` as its task or pod declares it."""
+    return place_pb2.DeclaredContainer(
+        name="nginx",
+        id="c" * 64,
+        image="registry.example/shop/nginx:1.25",
+        privileged=True,
+        allow_privilege_escalation=False,
+        mounts=[place_pb2.DeclaredMount(name="data", mount_path="/data")],
+    )
+
+
+def workload() -> place_pb2.Workload:
+    """Return a pod of a Deployment."""
+    return place_pb2.Workload(
+        kind="Deployment",
+        name="web",
+        uid="deployment-uid",
+        namespace="shop",
+        pod_name="web-6d4b75cb6d-hxk8m",
+        pod_uid="4f1c6d1e-0000-0000-0000-000000000001",
+        service_account="web-account",
+        node="node-1",
+        host_network=True,
+        labels=[place_pb2.Tag(key="app", value="web")],
+        containers=[declared()],
+        volumes=[place_pb2.Volume(name="data", host_path="/srv/data"), place_pb2.Volume(name="tmp")],
+    )
+
+
+def task() -> place_pb2.EcsTask:
+    """Return a task of a service on Fargate."""
+    return place_pb2.EcsTask(
+        arn="arn:aws:ecs:eu-west-1:444455556666:task/prod/158d1c8083dd49d6b527399fd6414f5c",
+        cluster=place_pb2.EcsCluster(name="prod", arn="arn:aws:ecs:eu-west-1:444455556666:cluster/prod"),
+        definition_arn="arn:aws:ecs:eu-west-1:444455556666:task-definition/web:26",
+        family="web",
+        revision="26",
+        launch_type="FARGATE",
+        group="service:web-service",
+        created_at_ns=NOW_NS,
+        started_at_ns=NOW_NS + 1_500_000_000,
+        containers=[declared()],
+        volumes=[place_pb2.Volume(name="data", host_path="/srv/data")],
+        tags=[place_pb2.Tag(key="team", value="shop")],
+    )

@@ -14,6 +14,7 @@ from botocore.model import ListShape
 from botocore.model import Shape
 from botocore.model import StructureShape
 
+from collector import actions
 from collector import guardduty
 from collector import whereabouts
 from collector.aggregate import Aggregate
@@ -23,8 +24,12 @@ from tests.unit.collector.made import SECOND_NS
 from tests.unit.collector.made import container
 from tests.unit.collector.made import finding
 from tests.unit.collector.made import full_evidence
+from tests.unit.collector.made import place
+from tests.unit.collector.made import task
+from tests.unit.collector.made import workload
 from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
+from vedette.v1 import place_pb2
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
@@ -36,7 +41,13 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 TOTAL = Aggregate("f" * 32, 3, NOW_NS, NOW_NS + SECOND_NS, NOW_NS - SECOND_NS, NOW_NS)
 EVERYTHING = finding(
-    evidence=full_evidence(), container=container(), sha256="b" * 64, sha256_missing="never with sha256, but both here"
+    evidence=full_evidence(),
+    container=container(),
+    sha256="b" * 64,
+    sha256_missing="never with sha256, but both here",
+    workload=workload(),
+    task=task(),
+    package=place_pb2.Package(name="curl", version="7.88.1-10", manager="dpkg", intact=False),
 )
 
 
@@ -103,9 +114,9 @@ def leaves(value: Any) -> Iterator[Any]:
 )
 def test_findings_are_valid_guardduty_json(model: StructureShape, latest: finding_pb2.Finding) -> None:
     """Whatever reads GuardDuty's findings can read ours: names, types, and nothing required is missing."""
-    document = json.loads(json.dumps(guardduty.document(ORIGIN, TOTAL, latest)))
-
-    assert list(wrong(document, model)) == []
+    for origin in (ORIGIN, replace(ORIGIN, place=place())):
+        document = json.loads(json.dumps(guardduty.document(origin, TOTAL, latest)))
+        assert list(wrong(document, model)) == []
 
 
 @pytest.mark.parametrize(
@@ -171,12 +182,15 @@ def test_on_an_instance() -> None:
     """An EC2 instance is named as one."""
     document = guardduty.document(ORIGIN, TOTAL, finding())
 
-    assert document["resource"] == {"resourceType": "Instance", "instanceDetails": {"instanceId": ORIGIN.host_id}}
+    assert document["resource"] == {
+        "resourceType": "Instance",
+        "instanceDetails": {"instanceId": "i-0123456789abcdef0"},
+    }
 
 
 def test_on_a_host_that_is_no_instance() -> None:
     """A machine id is not passed off as an instance id; agentDetails says which host it was."""
-    elsewhere = replace(ORIGIN, host_id="9f2c" * 8)
+    elsewhere = replace(ORIGIN, host_id="9f2c" * 8, place=place_pb2.Place())
 
     document = guardduty.document(elsewhere, TOTAL, finding())
 
@@ -199,7 +213,7 @@ def test_in_a_container() -> None:
     }
     assert document["resource"] == {
         "resourceType": "Container",
-        "instanceDetails": {"instanceId": ORIGIN.host_id},
+        "instanceDetails": {"instanceId": "i-0123456789abcdef0"},
         "containerDetails": details,
         "kubernetesDetails": {
             "kubernetesWorkloadDetails": {
@@ -227,7 +241,7 @@ def test_a_container_of_which_the_runtime_said_nothing_yet() -> None:
 
 def test_a_dns_request() -> None:
     """The domain asked for is the action, with its transport."""
-    action = guardduty.action(finding_pb2.Evidence(domain="pool.example.org", iana_protocol_number=17))
+    action = actions.action(finding_pb2.Evidence(domain="pool.example.org", iana_protocol_number=17))
 
     assert action == {
         "actionType": "DNS_REQUEST",
@@ -237,7 +251,7 @@ def test_a_dns_request() -> None:
 
 def test_a_connection() -> None:
     """Both ends are named, each by its own version of IP."""
-    action = guardduty.action(finding_pb2.Evidence(socket=full_evidence().socket))
+    action = actions.action(finding_pb2.Evidence(socket=full_evidence().socket))
 
     assert action == {
         "actionType": "NETWORK_CONNECTION",
@@ -256,7 +270,7 @@ def test_a_connection() -> None:
 def test_a_connection_before_the_kernel_chose_its_own_end() -> None:
     """An end that nobody knows yet is left out."""
     socket = event_pb2.Socket(protocol=6, remote_address="192.0.2.1", remote_port=443)
-    action = guardduty.action(finding_pb2.Evidence(socket=socket))
+    action = actions.action(finding_pb2.Evidence(socket=socket))
 
     assert action is not None
     assert {"connectionDirection", "blocked", "protocol", "remoteIpDetails", "remotePortDetails"} == set(
@@ -267,7 +281,7 @@ def test_a_connection_before_the_kernel_chose_its_own_end() -> None:
 def test_a_connection_that_was_accepted() -> None:
     """Whoever came to us is told from whom we went to."""
     evidence = finding_pb2.Evidence(socket=full_evidence().socket, connection_direction="INBOUND")
-    action = guardduty.action(evidence)
+    action = actions.action(evidence)
 
     assert action is not None
     assert "INBOUND" == action["networkConnectionAction"]["connectionDirection"]
@@ -311,6 +325,13 @@ def test_additional_info_is_json_in_a_string() -> None:
             "startedAt": "2026-09-01T00:00:00.000Z",
             "trimmed": True,
         },
+        "pod": {
+            "name": "web-6d4b75cb6d-hxk8m",
+            "uid": "4f1c6d1e-0000-0000-0000-000000000001",
+            "node": "node-1",
+            "labels": {"app": "web"},
+        },
+        "package": {"name": "curl", "version": "7.88.1-10", "manager": "dpkg", "intact": False},
     }
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from tests.unit.collector.made import NOW_NS
 from tests.unit.collector.made import ORIGIN
 from tests.unit.collector.made import container
 from tests.unit.collector.made import finding
+from tests.unit.collector.made import place
 from tests.unit.collector.made import process
 from vedette.v1 import ingest_pb2
+from vedette.v1 import place_pb2
 
 KEY = AgentKey(ORIGIN.host_id, "spool")
 HELLO = ingest_pb2.Hello(
@@ -152,6 +155,30 @@ def test_health_is_kept(store: Store, tmp_path: Path) -> None:
     assert row["counters"] == {"ring.lost": 2**64 - 1}
     assert row["resident_bytes"] == GREATEST
     assert row["probes"][0]["blind_findings"] == ["A:B/C"]
+
+
+def test_where_an_agent_is_can_be_read(store: Store, tmp_path: Path) -> None:
+    """Instance, cluster and what is not known, and why, stand with the agent, and a later health replaces them."""
+    store.keep_health(KEY, ingest_pb2.Health(place=place()))
+    told = agent(tmp_path)["host"]["place"]
+    assert told["instanceDetails"]["instanceId"] == "i-0fedcba9876543210"
+    assert told["standing"] == [{"name": "ecs", "known": None, "detail": "nobody was asked"}]
+
+    store.keep_health(KEY, ingest_pb2.Health(place=place_pb2.Place()))
+    assert agent(tmp_path)["host"]["place"] == {"standing": []}
+
+
+def test_findings_of_before_are_completed(store: Store, tmp_path: Path) -> None:
+    """What was kept before the metadata service answered says where it was, and counts on as the same finding."""
+    nowhere = replace(ORIGIN, place=place_pb2.Place())
+    [kept] = store.keep_findings(nowhere, KEY, [finding(1)], Toll(1))
+    assert "instanceDetails" not in kept["resource"]
+    store.complete(replace(ORIGIN, place=place()), [kept["id"], "no such finding"])
+
+    [row] = query.findings(tmp_path, Filters())
+    assert row["resource"]["instanceDetails"]["instanceId"] == "i-0fedcba9876543210"
+    [again] = store.keep_findings(replace(ORIGIN, place=place()), KEY, [finding(2)], Toll(2))
+    assert (again["id"], again["service"]["count"]) == (kept["id"], 2)
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE findings; --", "a\x00b", "\ud7ff\U0010ffff", "%_\\", "x" * 100_000])

@@ -17,18 +17,21 @@ from agent.deliver.lanes import Gap
 from agent.deliver.lanes import Lane
 from agent.deliver.lanes import Row
 from agent.model import Container
+from agent.model import Ec2Instance
 from agent.model import Event
 from agent.model import Evidence
 from agent.model import Executable
 from agent.model import Finding
 from agent.model import Host
 from agent.model import Mapping
+from agent.model import Place
 from agent.model import ProbeStatus
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessKey
 from agent.model import Signal
+from agent.model import Standing
 from agent.model import Surroundings
 from agent.model import Threat
 from agent.model import facts
@@ -40,6 +43,7 @@ from vedette.v1 import place_pb2
 
 KINDS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
 HOST = Host(id="i-1", name="web", boot_id="b", kernel="6.18", architecture="x86_64", mnt_ns=1, pid_ns=1)
+PLACE = Place(instance=Ec2Instance(id="i-1"), standing=(Standing(name="ec2", known=None, detail="asked"),))
 NOBODY = Surroundings(host=HOST, actor=None)
 LIMITS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -342,13 +346,15 @@ def test_hello_and_health_name_the_probes() -> None:
     )
     encoder = wire.Encoder(Counters())
 
-    hello = ingest_pb2.AgentMessage.FromString(encoder.hello(HOST, probes, "s")).hello
-    health = ingest_pb2.AgentMessage.FromString(encoder.health(5, probes, ({"a": 2**65, "b": -1}, 7))).health
+    hello = ingest_pb2.AgentMessage.FromString(encoder.hello(HOST, probes, "s", PLACE)).hello
+    health = ingest_pb2.AgentMessage.FromString(encoder.health(5, probes, ({"a": 2**65, "b": -1}, 7), PLACE)).health
 
     assert ("i-1", "s", ["process_exec"]) == (hello.host.id, hello.spool_id, list(hello.probes))
     assert [("no cgroup2", ["A:B/C"])] == [
         (probe.reason, list(probe.blind_findings)) for probe in health.probes if not probe.attached
     ]
+    assert ["i-1", "i-1"] == [said.place.instance.id for said in (hello, health)]
+    assert ("ec2", False) == (health.place.standing[0].name, health.place.standing[0].HasField("known"))
     assert ({"a": 2**64 - 1, "b": 0}, 7, 5) == (dict(health.counters), health.resident_bytes, health.at_ns)
 
 
