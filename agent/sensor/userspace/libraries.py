@@ -23,6 +23,7 @@ from typing import NamedTuple
 from agent.sensor.userspace import facts
 from agent.sensor.userspace.wires import Wires
 
+FIRST_S = 0.1  # after it was met: its exec is told by then, and the loader has done its work
 SOON_S = 0.25
 LATE_S = 60.0
 SHARE = 0.05
@@ -86,7 +87,7 @@ class Libraries:
         at_s = (time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) / 1e9 + started / _TICKS_S
         self._oldest[namespace] = min(at_s, self._oldest.get(namespace, at_s))
         if len(self._watched) < PROCESSES:
-            self._watched[pid] = _Watched(started, now_s, SOON_S)
+            self._watched[pid] = _Watched(started, now_s + FIRST_S, SOON_S)
 
     def _of(self, pid: int, now_s: float) -> Iterator[dict[str, Any]]:
         """Look at one process, and put it off."""

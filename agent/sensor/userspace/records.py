@@ -87,6 +87,8 @@ class Records:
         parent, child = self.actor(message["tgid"]), message["child"]
         facts = parent | _identity(message, child)
         self._remember(child, facts)
+        if message["tgid"] in self._inherited:
+            self._inherited[child] = self._inherited[message["tgid"]]
         return self._whole(
             "process_fork",
             process_fork.RECORD,
