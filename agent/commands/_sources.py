@@ -9,6 +9,7 @@ from agent.errors import HostUnsupported
 from agent.findings import AnyFinding
 from agent.model import ProbeStatus
 from agent.probes.declaration import Probe
+from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import EbpfSource
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
@@ -41,7 +42,7 @@ def opened(wish: str, options: Options) -> Opened:
         statuses = source.open()
     except HostUnsupported as exc:
         source.close()
-        if wish == "ebpf":
+        if wish == "ebpf" or not is_refused():
             raise
         return _userspace(options, str(exc))
     if wish == "ebpf" or any(status.attached for status in statuses):
@@ -49,6 +50,15 @@ def opened(wish: str, options: Options) -> Opened:
     source.close()
     reasons = [status.reason for status in statuses if status.reason]
     return _userspace(options, f"no probe could be attached: {reasons[0]}" if reasons else "there is no probe")
+
+
+def is_refused() -> bool:
+    """Tell whether the kernel refuses eBPF; what is merely missing can be had, and nobody is traced for it."""
+    try:
+        requirements.require_bpf()
+    except HostUnsupported:
+        return True
+    return False
 
 
 def _userspace(options: Options, reason: str) -> Opened:

@@ -76,6 +76,8 @@ def _source(statuses: tuple[ProbeStatus, ...]) -> Check:
         return Check(ok=None, detail="eBPF, where that is not refused")
     if any(status.attached for status in statuses):
         return Check(ok=True, detail="eBPF")
+    if not _sources.is_refused():
+        return Check(ok=None, detail="eBPF, when what is missing is there")
     reason = next((status.reason for status in statuses if status.reason), "")
     advice = "below is what is seen without eBPF: docs/userspace.md"
     return Check(ok=False, detail=f"user space, since eBPF is refused: {reason}", advice=advice)

@@ -73,6 +73,8 @@ def status(kind: str, *, tracing: bool, raw_packets: bool) -> ProbeStatus:
         return ProbeStatus(name=kind, attached=False, reason=NOT_GIVEN)
     if given.needs == NET_RAW and not raw_packets:
         return ProbeStatus(name=kind, attached=False, reason="needs NET_RAW, which was dropped")
+    if kind == "process_fork" and not tracing:
+        return ProbeStatus(name=kind, attached=False, reason="needs SYS_PTRACE; the parent is told with the exec")
     if given.needs == SYS_PTRACE and not tracing:
         return ProbeStatus(name=kind, attached=True, lane=POLLING, reason=f"not seen: {POLLED}")
     return ProbeStatus(

@@ -27,6 +27,7 @@ from agent.sensor.userspace.outlet import Outlet
 LIMIT = 16_384  # threads: wait(2) looks through all of them, 10 us for each thousand
 LOOK_S = 0.02  # between two looks at the last pid: 50 reads of 8 us a second
 LOOK_SHARE = 50  # and after a look through /proc as many times as long as that took: 2 % of a processor
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h
 _RUNTIME = b"runc:["  # what runc calls itself in a container that it enters: what it will run is told at its exec
 _PASSES = 8  # through the threads of a process that makes new ones meanwhile
 
@@ -85,8 +86,7 @@ class Tracees:
 
     def _meet(self, pid: int, *, fresh: bool) -> None:
         """Trace a process, or watch it, or neither because it is ours.  Raises OSError when it is gone."""
-        directory = f"/proc/{pid}"
-        who = facts.identity(directory)
+        who = facts.identity(f"/proc/{pid}")
         parent = _field(who["status"], b"PPid")
         if parent in self._own:
             self._own.add(pid)
@@ -94,7 +94,7 @@ class Tracees:
             self._watch(pid, self._alone.get(pid) or self._alone[parent], who, fresh=fresh)
         elif self._tracing and self._seized(pid):
             self._tell(pid, who, fresh=fresh)
-        elif os.path.exists(f"{directory}/exe"):  # the kernel's own have none
+        elif not _is_kernels(who["stat"]):
             self._name(pid, who, fresh=fresh)
 
     def _seized(self, pid: int) -> bool:
@@ -147,6 +147,11 @@ class Tracees:
 def fd_of_loadavg() -> int:
     """Return a descriptor of the file whose last word is the last pid that was given out here (proc(5))."""
     return os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _is_kernels(stat: bytes) -> bool:
+    """Tell whether a process is a thread of the kernel (field 9 of /proc/PID/stat)."""
+    return bool(int(stat.rpartition(b")")[2].split()[6]) & _PF_KTHREAD)
 
 
 def _threads(pid: int) -> Iterator[int]:
