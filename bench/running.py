@@ -18,12 +18,14 @@ PATIENCE_S = 20.0
 
 
 @contextlib.contextmanager
-def agent(state: Path, *, compat: str = "auto", source: str = "auto") -> Iterator[subprocess.Popen[bytes]]:
-    """Run an agent; it is given out once it says that its probes are attached."""
+def agent(
+    state: Path, *, compat: str = "auto", source: str = "auto", more: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an agent, with `more` settings; it is given out once it says that its probes are attached."""
     config = state / "agent.toml"
     config.write_text(
         f'state_dir = "{state}/agent"\nlock_file = "{state}/lock"\n'
-        f'[sensor]\ncompat = "{compat}"\nsource = "{source}"\n[collector]\naddress = "unix://{state}/socket"\n',
+        f'[sensor]\ncompat = "{compat}"\nsource = "{source}"\n[collector]\naddress = "unix://{state}/socket"\n{more}',
         encoding="utf-8",
     )
     with _child("agent", config) as child:

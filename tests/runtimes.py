@@ -279,8 +279,8 @@ class Runc:
         with tarfile.open(fileobj=io.BytesIO(layer())) as tar:
             tar.extractall(self.folder / "rootfs", filter="fully_trusted")
 
-    def run(self, name: str, script: str, annotations: Mapping[str, str] | None = None, **linux: Any) -> None:
-        """Run a script in a container to its end; `linux`: of that part of its configuration, and `mounts`."""
+    def bundle(self, script: str, annotations: Mapping[str, str] | None = None, **linux: Any) -> Path:
+        """Write the configuration of a container that runs a script, for as many as want it."""
         bundle = self.folder / f"bundle-{secrets.token_hex(4)}"
         bundle.mkdir()
         sh("runc", "spec", "--bundle", bundle)
@@ -291,7 +291,15 @@ class Runc:
         config["mounts"] += linux.pop("mounts", [])
         config["linux"] |= linux
         (bundle / "config.json").write_text(json.dumps(config))
+        return bundle
+
+    def run_bundle(self, name: str, bundle: Path) -> None:
+        """Run a container to its end."""
         sh("runc", "--root", self.root, "run", "--bundle", bundle, name)
+
+    def run(self, name: str, script: str, annotations: Mapping[str, str] | None = None, **linux: Any) -> None:
+        """Run a script in a container to its end; `linux`: of that part of its configuration, and `mounts`."""
+        self.run_bundle(name, self.bundle(script, annotations, **linux))
 
     def stop(self) -> None:
         """Take away the cgroup that containers were put below."""
