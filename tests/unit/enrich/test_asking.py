@@ -203,8 +203,8 @@ def test_podmans_store_gives_name_and_image(tmp_path: Path) -> None:
     [
         (("run", "--bundle", "/srv/b", "web"), ("web", "/srv/b")),
         (("--root", "/r", "create", "--bundle=/srv/b", "--pid-file", "/p", "web"), ("web", "/srv/b")),
-        (("run", "web"), ("web", "/home/.")),
-        (("run", "-b", "b", "web"), ("web", "/home/b")),
+        (("run", "web"), ("web", "/srv/here/.")),
+        (("run", "-b", "b", "web"), ("web", "/srv/here/b")),
         (("state", "web"), None),
         (("run",), None),
         (("run", "../../etc"), None),
@@ -226,7 +226,7 @@ def test_what_is_called_otherwise_or_is_in_a_container_foretells_nothing() -> No
 
 
 def started(name: str, words: tuple[str, ...]) -> Process:
-    return msgspec.structs.replace(process(7), name=name, args=(name, *words), cwd="/home", euid=0, container_id=None)
+    return msgspec.structs.replace(process(7), name=name, args=(name, *words), cwd="/srv/here", euid=0, container_id=None)
 
 
 def test_what_is_kept_of_labels_is_bounded() -> None:
