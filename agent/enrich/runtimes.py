@@ -50,6 +50,8 @@ class Runtimes:
         self._procfs = procfs
         self._limit = limit
         self._files: dict[FileId, Executable] = {}
+        self._placed: dict[str, FileId] = {}
+        """Those that were at their path as process 1 sees it: no mount that a runtime makes for itself."""
 
     def seed(self) -> None:
         """Look at the usual places, as process 1 sees them."""
@@ -77,9 +79,10 @@ class Runtimes:
         """
         names = (event.old_path, event.new_path) if isinstance(event, FileRename) else (event.path,)
         leaves = {name.rpartition("/")[2] for name in names if name}
-        for file, exe in list(self._files.items()):
-            if leaves.intersection(exe.path.split("/")) and self._at(exe.path) != file:
-                del self._files[file]
+        for path, file in list(self._placed.items()):
+            if leaves.intersection(path.split("/")) and self._at(path) != file:
+                del self._placed[path]
+                exe = self._files.pop(file, None) or Executable(path=path, file=file)
                 self._look(exe.path)
                 return exe
         return None
@@ -112,9 +115,13 @@ class Runtimes:
         if exe.file is None or exe.memfd or exe.file in self._files:
             return
         if len(self._files) >= self._limit:
-            del self._files[next(iter(self._files))]
+            forgotten = self._files.pop(next(iter(self._files)))
+            if self._placed.get(forgotten.path) == forgotten.file:
+                del self._placed[forgotten.path]
             self._counters.add("enrich.evicted_runtimes")
         self._files[exe.file] = exe
+        if self._at(exe.path) == exe.file:
+            self._placed[exe.path] = exe.file
 
 
 def _is_called_so(path: str) -> bool:

@@ -228,7 +228,11 @@ debootstrap --variant=minbase $suite root $mirror >out 2>&1 || { tail -5 out; ex
 PODMAN = r"""
 mkdir rootfs
 mount -t tmpfs -o size=64m tmpfs rootfs
-trap 'umount -l rootfs/r rootfs' EXIT
+undo() {
+    umount -l rootfs/r rootfs
+    rmdir /sys/fs/cgroup/*/libpod_parent/conmon /sys/fs/cgroup/*/libpod_parent 2>/dev/null || true
+}
+trap undo EXIT
 mkdir rootfs/u rootfs/w rootfs/r
 mount -t overlay -o lowerdir=/,upperdir=rootfs/u,workdir=rootfs/w overlay rootfs/r
 engine() {
@@ -452,7 +456,7 @@ cat home/.ssh/id_ed25519.pub >>home/.ssh/authorized_keys; chmod 600 home/.ssh/au
 printf '%s ALL=(root) NOPASSWD: /usr/bin/true\n' $1 >/etc/sudoers.d/$1
 chmod 440 /etc/sudoers.d/$1; visudo -c >/dev/null || true
 su - $1 -c 'sudo -n true; mkdir -p app; echo hello >app/x'
-printf '#!/bin/sh\nexec sleep 1\n' >/usr/local/bin/$1; chmod 755 /usr/local/bin/$1; /usr/local/bin/$1
+printf '#!/bin/sh\nexec sleep 1\n' >/usr/local/bin/$1; chmod 755 /usr/local/bin/$1
 printf '[Service]\nExecStart=/usr/local/bin/%s\n[Install]\nWantedBy=multi-user.target\n' $1 >$1.service
 cp $1.service /etc/systemd/system/
 systemctl enable $1.service || ln -sf /etc/systemd/system/$1.service /etc/systemd/system/multi-user.target.wants/
@@ -471,7 +475,9 @@ sleep 1
 fetch() { curl -sSf "$@" || busybox wget -q -O - "$1"; }
 fetch http://127.0.0.1:$PORT/index.html
 fetch http://127.0.0.1:$PORT/app.tar >app.tar; mkdir app; tar -xf app.tar -C app; sha256sum app.tar; gzip -k app.tar
-fetch http://127.0.0.1:$PORT/setup.sh >setup.sh; sh setup.sh
+fetch http://127.0.0.1:$PORT/setup.sh >setup.sh
+# In a container a script that is new is a finding of its own, and company for what was done beside it.
+test -e /srv/work || { sh setup.sh; /usr/local/bin/$1; }
 kill $web
 # A virtual environment with a program, a database, a loop of a shell, secrets, a mount, a kill.
 python3 -m venv --without-pip env

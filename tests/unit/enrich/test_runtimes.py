@@ -148,3 +148,15 @@ def test_a_runtime_that_is_there_still(places: Path, tmp_path: Path, event: File
     assert places.exists()
     assert known.replaced(event) is None
     assert 1 == known.size()
+
+
+def test_a_runtime_on_a_mount_of_its_own_is_not_replaced(places: Path, tmp_path: Path) -> None:
+    """runc runs from a mount that it makes for itself, under the path of the host's, which is another file."""
+    known = runtimes(tmp_path)
+    known.seed()
+    mounted = process("/usr/bin/runc", file=FileId(8, 16))
+    known.executed(process("/usr/bin/sleep", file=FileId(8, 17), container_id="c"), mounted)
+
+    assert places.exists()
+    assert known.of(FileId(8, 16)) is not None
+    assert known.replaced(file_unlink("/build/usr/bin")) is None
