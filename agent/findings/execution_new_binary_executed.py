@@ -3,8 +3,9 @@
 Images ship their programs, so one that appears later was brought in: by an intruder, or by someone who should
 have built an image.
 
-Noise: packages installed at start-up; programs that update themselves; scripts that an entrypoint writes; chmod or
-setcap of a program of the image; a volume written from outside the container.
+Noise: packages installed at start-up; programs that update themselves; scripts that an entrypoint writes, and those
+of Ansible and its like inside of a container; chmod or setcap of a program of the image; a volume written from outside
+the container.
 Blind to: a script that is gone before it is read, or comes through a pipe; who wrote a script; a file that outlived
 a restart of its container; a clock set back; anything on the host. At balanced, what a linker of the image makes from
 whatever it was given.

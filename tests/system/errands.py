@@ -12,6 +12,8 @@ from typing import NamedTuple
 NEW_BINARY = "Execution:Runtime/NewBinaryExecuted"
 NEW_LIBRARY = "Execution:Runtime/NewLibraryLoaded"
 FILES = "Persistence:Runtime/SensitiveFileModified"
+RIGHTS = "PrivilegeEscalation:Runtime/SensitiveFileModified"
+COMMANDS = "Persistence:Runtime/SuspiciousCommand"
 ELEVATION = "PrivilegeEscalation:Runtime/ElevationToRoot"
 
 
@@ -211,10 +213,11 @@ java A.java
 """
 
 CRON = r"""
-mkdir tabs; printf '* * * * * touch %s/done\n' "$PWD" >tabs/root
-busybox crond -f -c "$PWD/tabs" -L "$PWD/log" &
-trap 'kill $!' EXIT
-for i in $(seq 75); do sleep 1; test -e done && break; done
+printf '* * * * * root touch %s/done\n' "$PWD" >/etc/cron.d/$1
+chmod 644 /etc/cron.d/$1
+cron -f 2>/dev/null &
+trap "rm /etc/cron.d/$1; kill $! || true" EXIT
+for i in $(seq 125); do sleep 1; test -e done && break; done
 test -e done
 """
 
@@ -513,7 +516,7 @@ ERRANDS = (
     Errand("debugger", ("gdb", "strace", "gcc"), DEBUGGER),
     Errand("node", ("node",), NODE),
     Errand("java", ("java",), JAVA),
-    Errand("cron", ("busybox",), CRON, soak=True, host_only="these containers live for a minute"),
+    Errand("cron", ("cron",), CRON, soak=True),
     Errand("podman", ("podman", "runc"), PODMAN, host_only="runc needs cgroups of the host"),
     Errand("buildah", ("buildah",), BUILDAH, soak=True, host_only="it mounts"),
     Errand("rpm", ("rpm", "rpmbuild", "useradd"), RPM, meant=(NEW_BINARY,), soak=True),
@@ -523,7 +526,7 @@ ERRANDS = (
     Errand("resolvers", ("dnsmasq", "unbound"), RESOLVERS, soak=True),
     Errand("luajit", ("luajit",), LUAJIT, soak=True),
     Errand("monitoring", ("prometheus-node-exporter",), MONITORING, soak=True),
-    Errand("ansible", ("ansible-playbook",), ANSIBLE, soak=True),
+    Errand("ansible", ("ansible-playbook",), ANSIBLE, meant=(NEW_BINARY, FILES, RIGHTS, COMMANDS), soak=True),
     Errand("a day", ("python3", "openssl", "ssh-keygen"), DAY, soak=True),
     Errand("debootstrap", ("debootstrap",), DEBOOTSTRAP, soak=True, host_only="it fetches packages"),
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.simulate import _container
 from agent.simulate._container import running_container
 from tests.system import deeds
 from tests.system.errands import Errand
@@ -111,6 +112,13 @@ def done_inside(errand: Errand, word: str, count: int) -> None:
     """Run the script in a container that has this host's programs as its image."""
     if errand.host_only is not None:
         pytest.skip(errand.host_only)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_container, "LIFETIME_SECONDS", int(ERRAND_S))
+        patched.setattr(_container, "TIMEOUT_SECONDS", ERRAND_S)
+        _do_inside(errand, word, count)
+
+
+def _do_inside(errand: Errand, word: str, count: int) -> None:
     with running_container(capabilities=CAPABILITIES) as container:
         home = container.directory / "rootfs/srv/work"
         home.mkdir(mode=0o755)
