@@ -166,6 +166,10 @@ static __always_inline bool may_be_withheld(struct file *file, struct open_call 
 
 static __always_inline void file_opened(struct task_struct *task, struct file *file, struct open_call *call)
 {
+	if (file && !call->trust && call->may_write && !(call->flags & O_TRUNC) && is_write_known(task, file)) {
+		count_repeated(SLOT_file_open);
+		return;
+	}
 	if (file && call->trust & FLAG_FD_SHARED && contradicts(file, call->flags))
 		call->trust |= FLAG_FD_RACED;
 	call->sensitive = file ? is_sensitive(file, call->may_write) : 0;

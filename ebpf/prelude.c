@@ -39,6 +39,9 @@ static void *(*believed)(const void *pointer, u32 type) = (void *)CAST_HELPER;
 // twentieth of READ()'s price. `known` is a constant: false costs nothing either.
 #define LOAD(known, pointer, field) ((known) ? (pointer)->field : READ(pointer, field))
 
+// Reads the pointer that lies at an address: as of any struct that begins with one.
+#define READ_POINTER(address) ((void *)READ((struct path *)(address), mnt))
+
 // Reads what lies at KERNEL_OFFSET of a struct that cannot be spelled here, because
 // bcc brings types of the same names as those that it is made of (bpf_prog).
 #define READ_AT(type, pointer, offset)                                         \
@@ -162,6 +165,11 @@ struct throttled_record {
 #define WAKE_EVERY 256 // of the longest record (file_open, 1.4 KiB) a third of the ring
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
 BPF_RINGBUF_OUTPUT(activity, ACTIVITY_PAGES);
+
+// Key: 0; value: 1 while the reader waits for a record, written by it. Whoever is awake
+// looks into the rings again before it waits, and need not be woken: in a storm of
+// programs hardly any pays for that.
+BPF_ARRAY(reader_waits, u32, 1);
 
 // Key: the slot of a probe in this load. Only ever added to.
 BPF_ARRAY(losses, struct loss, PROBE_COUNT);
@@ -288,8 +296,10 @@ static __always_inline void submit_lifecycle(u32 slot, struct record_header *hea
 // Forced: behind records that did not wake, the kernel would not by itself.
 static __always_inline void submit_lifecycle_now(u32 slot, struct record_header *header)
 {
+	u32 only = 0;
+	u32 *waits = reader_waits.lookup(&only);
 	count_submitted(losses.lookup(&slot), header->flags);
-	lifecycle.ringbuf_submit(header, BPF_RB_FORCE_WAKEUP);
+	lifecycle.ringbuf_submit(header, waits && *waits ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void discard_lifecycle(struct record_header *header)

@@ -324,7 +324,7 @@ static __always_inline struct file *fd_file_from(struct task_struct *task, long 
 	if (LOAD(known, files, count.counter) > 1)
 		*flags |= FLAG_FD_SHARED;
 	if (fd >= 0 && fd < LOAD(known, table, max_fds))
-		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+		file = READ_POINTER(slots + fd);
 	if (!file)
 		*flags |= FLAG_FD_RACED;
 	return file;

@@ -34,13 +34,13 @@ BPF_ARRAY(sensitive_lengths, u64, 2 * LISTED_NAME_BYTES);
 
 static __always_inline bool may_be_listed(struct dentry *dentry, const u32 from)
 {
-	struct qstr name = READ(dentry, d_name);
-	u32 at = from + name.len;
+	u32 length = READ(dentry, d_name.len);
+	u32 at = from + length;
 	u8 first = 0;
 	u64 *firsts = sensitive_lengths.lookup(&at);
-	if (name.len >= LISTED_NAME_BYTES || !firsts || !*firsts)
+	if (length >= LISTED_NAME_BYTES || !firsts || !*firsts)
 		return false;
-	bpf_probe_read_kernel(&first, sizeof(first), name.name);
+	bpf_probe_read_kernel(&first, sizeof(first), READ(dentry, d_name.name));
 	return *firsts >> (first & 63) & 1;
 }
 
@@ -146,19 +146,39 @@ static __always_inline struct written_file identity_of(struct file *file)
 	return identity;
 }
 
-static __always_inline bool is_write_repeated(struct task_struct *task, struct file *file)
+static __always_inline struct writer writer_now(struct task_struct *task)
 {
-	struct written_file key = identity_of(file);
 	struct writer now = {
 		.told_ns = bpf_ktime_get_boot_ns(),
 		.exec_id = READ(task, self_exec_id),
 		.tgid = READ(task, tgid),
 	};
-	struct writer *last = last_writers.lookup(&key);
-	if (last && last->tgid == now.tgid && last->exec_id == now.exec_id && now.told_ns - last->told_ns < REPEAT_NS)
+	return now;
+}
+
+static __always_inline bool is_last_writer(struct written_file *key, struct writer *now)
+{
+	struct writer *last = last_writers.lookup(key);
+	return last && last->tgid == now->tgid && last->exec_id == now->exec_id && now->told_ns - last->told_ns < REPEAT_NS;
+}
+
+static __always_inline bool is_write_repeated(struct task_struct *task, struct file *file)
+{
+	struct written_file key = identity_of(file);
+	struct writer now = writer_now(task);
+	if (is_last_writer(&key, &now))
 		return !(READ(file, f_mode) & FMODE_CREATED);
 	last_writers.update(&key, &now);
 	return false;
+}
+
+// Whether nothing new is known by an open for writing, asked before anything else is:
+// who writes one file over and over pays for this alone.
+static __always_inline bool is_write_known(struct task_struct *task, struct file *file)
+{
+	struct written_file key = identity_of(file);
+	struct writer now = writer_now(task);
+	return is_written(file) && !(READ(file, f_mode) & FMODE_CREATED) && is_last_writer(&key, &now);
 }
 
 #define ACCESS_READ 0x72656164 // "read": no number of ptrace's, and no direction of process_vm's

@@ -242,11 +242,17 @@ class EbpfSource:
             ended_s = 0.0
             while not self._closing.is_set():
                 self._wait_for_room()
+                self._say_waiting(1)
                 ready.poll(HELD_PERIOD_S if self._held else ACTIVITY_PERIOD_S)
+                self._say_waiting(0)
                 if time.monotonic() - ended_s < BUSY_PAUSE_S:
                     time.sleep(BUSY_PAUSE_S)  # a start after a quiet moment does not come here: it is read at once
                 self._enqueue(self._round())
                 ended_s = time.monotonic()
+
+    def _say_waiting(self, waits: int) -> None:
+        """Say to the kernel whether a record has to wake us; what comes before we wait ends the waiting at once."""
+        ring.put(self._library, self._maps["reader_waits"], bytes(4), waits.to_bytes(4, sys.byteorder))
 
     def _round(self) -> list[bytes]:
         """Return what can be released now, oldest first, and hold the rest."""
