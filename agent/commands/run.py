@@ -84,9 +84,9 @@ def command(duration: int | None, as_json: bool, **asked: Any) -> int:  # noqa: 
       sudo vedette run --json --duration 60 | jq .type
     """
     options = _Options(**asked)
-    if options.sensor == "ebpf":
-        requirements.require_all()
     requirements.require_root()
+    if options.sensor == "ebpf" or (options.sensor == "auto" and not _sources.is_refused()):
+        requirements.require_all()
     findings.known_excuses(options.known_good)
     options = options._replace(state_dir=_made(options.state_dir), rules=options.rules.absolute())
     stop = _process.stop_on_signals()
