@@ -235,10 +235,9 @@ class EbpfSource:
         self._activity.close()
 
     def _read(self) -> None:
-        ready = select.epoll()
-        ready.register(self._maps["lifecycle"], select.EPOLLIN)
-        ready.register(self._maps["activity"], select.EPOLLIN)
-        with ready:
+        with select.epoll() as ready:
+            ready.register(self._maps["lifecycle"], select.EPOLLIN)
+            ready.register(self._maps["activity"], select.EPOLLIN)
             ended_s = 0.0
             while not self._closing.is_set():
                 self._wait_for_room()
@@ -251,7 +250,7 @@ class EbpfSource:
                 ended_s = time.monotonic()
 
     def _say_waiting(self, waits: int) -> None:
-        """Say to the kernel whether a record has to wake us; what comes before we wait ends the waiting at once."""
+        """Say to the kernel whether a record has to wake us; what came before we wait ends the waiting at once."""
         ring.put(self._library, self._maps["reader_waits"], bytes(4), waits.to_bytes(4, sys.byteorder))
 
     def _round(self) -> list[bytes]:
