@@ -10,7 +10,6 @@ import asyncio
 import fcntl
 import logging
 import os
-import queue
 import resource
 import signal
 import threading
@@ -49,6 +48,7 @@ MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
 DISK_THREADS = 4  # writing is mostly waiting for fsync; a query takes one while it reads a chunk
 STOP_GRACE_S = 5.0
 REVIEW_INTERVAL_S = 2.0  # so long a revoked certificate goes on at most
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
     ("grpc.so_reuseport", 0),  # else a second server on the port takes half the agents, and nobody notices
@@ -185,15 +185,14 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
     os.umask(0o077)  # events hold command lines
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a thousand connections are a fleet, or anybody's loop
-    told: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event's lock would wait for itself when two signals meet
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.put(None))
+    # Blocked in every thread, and waited for: a handler that runs just before a thread goes to sleep does not wake it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     server = Server(config)
     address = server.start()
     _log.info("listening on %s, keeping in %s", address, config.state_dir)
     if ready is not None:
         ready(address)
-    told.get()
+    signal.sigwait(_ENDING)
     server.stop()
     _log.info("stopped")
 

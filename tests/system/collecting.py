@@ -14,6 +14,7 @@ from typing import Any
 from typing import Self
 
 import grpc
+import pytest
 
 from tests.certificates import Files
 from vedette.v1 import event_pb2
@@ -65,7 +66,10 @@ class Collector:
 
     def _gone(self) -> int:
         assert self._process is not None
-        status = self._process.wait(WAIT_S)
+        try:
+            status = self._process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it did not end; it said: {self.lines}")
         self._reader.join(WAIT_S)
         assert self._process.stderr is not None
         self._process.stderr.close()
