@@ -170,8 +170,8 @@ class EbpfSource:
     def _poll_existing(self, existing: scan.Scan, timeout_s: float) -> list[bytes]:
         if not existing.is_over(timeout_s):
             return []
-        self._existing_totals = existing.counters()
         records = existing.records(POLL_RECORDS)
+        self._existing_totals = existing.counters()
         if records:
             if self._maps:  # not closed meanwhile
                 owners.remember(self._library, self._maps["socket_owners"], records)

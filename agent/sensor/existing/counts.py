@@ -9,8 +9,6 @@ from dataclasses import dataclass
 class Counts:
     """Each is `sensor.existing.NAME` among the counters of the agent."""
 
-    submitted: int = 0
-    """Records."""
     repeated: int = 0
     """Left out, because they say nothing new."""
     failed: int = 0

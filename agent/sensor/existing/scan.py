@@ -46,7 +46,7 @@ class Scan:
     def __init__(self, command: tuple[str, ...] = EARLY) -> None:
         """Start the child.  It waits to be asked; one that cannot be started counts as broken."""
         self._records_fd = os.memfd_create("existing", os.MFD_CLOEXEC)
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {"submitted": 0}
         self._deadline_s = 0.0
         self._child: subprocess.Popen[bytes] | None = None
         try:
@@ -94,7 +94,7 @@ class Scan:
             return False
         answer = os.read(self._child.stdout.fileno(), _ANSWER_BYTES) if ready else b""
         if answer:
-            self._numbers = json.loads(answer)
+            self._numbers |= json.loads(answer)
             self._end()
         else:
             self._break_off("broke" if ready else f"did not end within {WAIT_S:.0f} s")
@@ -112,10 +112,11 @@ class Scan:
                 self._records_fd = -1
                 break
             records.append(record)
+        self._numbers["submitted"] = self._numbers.get("submitted", 0) + len(records)
         return records
 
     def counters(self) -> dict[str, int]:
-        """Return totals: those of a source, of the kind `existing`."""
+        """Return totals: those of a source, of the kind `existing`; `submitted`: what `records` returned."""
         return {f"sensor.existing.{name}": number for name, number in self._numbers.items()}
 
     def close(self) -> None:

@@ -34,12 +34,12 @@ def over(made: Scan) -> bool:
 
 def test_what_it_tells_is_read_piece_by_piece() -> None:
     """A host with thousands of sockets costs the agent no memory for all of them at once."""
-    made = running("""os.write(out, record * 5); print('{"submitted": 5}')""")
+    made = running("""os.write(out, record * 5); print('{"repeated": 2}')""")
 
     assert over(made)
     assert [[RECORD] * 2, [RECORD] * 2, [RECORD], []] == [made.records(2) for _ in range(4)]
     assert [] == made.records(2)
-    assert {"sensor.existing.submitted": 5} == made.counters()
+    assert {"sensor.existing.submitted": 5, "sensor.existing.repeated": 2} == made.counters()
 
 
 def test_it_is_asked_for_what_is_wanted() -> None:
@@ -47,7 +47,7 @@ def test_it_is_asked_for_what_is_wanted() -> None:
     made = running("""import json; assert json.loads(asked) == {"kinds": ["mount"], "own_tgids": [1]}; print("{}")""")
 
     assert over(made)
-    assert {} == made.counters()
+    assert {"sensor.existing.submitted": 0} == made.counters()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_child_that_breaks_is_counted(
         assert over(made)
 
     assert expected == made.records(10)
-    assert {"sensor.existing.failed": 1} == made.counters()
+    assert {"sensor.existing.submitted": len(expected), "sensor.existing.failed": 1} == made.counters()
     assert "is not fully known" in caplog.text
     assert ("no such thing" in code) == ("no such thing" in caplog.text)
 
@@ -96,4 +96,4 @@ def test_an_early_end_leaves_no_child() -> None:
     assert made.is_over(0.0)
     assert [] == made.records(10)
     made.close()
-    assert {"sensor.existing.failed": 1} == made.counters()
+    assert {"sensor.existing.submitted": 0, "sensor.existing.failed": 1} == made.counters()
