@@ -130,7 +130,7 @@ class Enricher:
             wire=self._wired(event, actor, lineage),
             serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
             module=self._module_file(event, actor),
-            led_to=self._links.led(event),
+            led_to=self._links.script(actor) if actor and isinstance(event, ProcessExec) else self._links.led(event),
             runtime=self._runtime(event, actor),
         )
 

@@ -7,7 +7,8 @@ write it lead elsewhere than they say:
     to hide behind one makes it
     /proc/PID/cwd and /proc/PID/fd/N, which are looked up there and then
 
-The last part of a name is not followed: what is renamed or taken away is the link.
+The last part of a name is not followed: what is renamed or taken away is the link.  But
+that of a script is, when an interpreter was given a descriptor: `/dev/fd/3`.
 
 Blind to: links from before the agent, and from before a full table forgot them; those
 in another mount namespace's name for the same directory; a process that changes
@@ -26,11 +27,13 @@ from agent.model import FileLink
 from agent.model import FileRename
 from agent.model import FileTruncate
 from agent.model import FileUnlink
+from agent.model import Process
 
 FOLLOWED = 8  # links on the way; the kernel follows 40, nobody makes that many by accident
 EXCHANGE = 2  # RENAME_EXCHANGE, include/uapi/linux/fs.h
 PATH_CHARACTERS = 4_096  # PATH_MAX of Linux
 _OF_PROCESS = re.compile(r"/proc/(self|thread-self|[0-9]{1,10})/(cwd|fd/[0-9]{1,10})(?=/)")
+_DESCRIPTOR = re.compile(r"(?:/proc/(self|thread-self|[0-9]{1,10})|/dev)/(fd/[0-9]{1,10})")
 _NAMES = ("path", "old_path", "new_path", "target")
 
 Named = FileLink | FileRename | FileTruncate | FileUnlink
@@ -54,6 +57,13 @@ class Links:
         found = {name: to for name in names if (to := self._followed(event, name)) != name}
         self._learn(event, found)
         return tuple(found.items())
+
+    def script(self, process: Process) -> tuple[tuple[str, str], ...]:
+        """Return a script that was given by a descriptor of the process, with what that is; else nothing."""
+        path = None if process.exe is None else process.exe.script_path
+        found = None if path is None else _DESCRIPTOR.fullmatch(path)
+        to = None if found is None else self._procfs.link_of(process.key, found[1] or "self", found[2])
+        return () if path is None or to is None else ((path, to),)
 
     def size(self) -> int:
         """Return how many are known."""

@@ -1,10 +1,11 @@
-"""A process was started from an executable that no directory holds: a memfd, or a file already unlinked.
+"""A process was started from what no directory holds: a memfd, a script in a memfd, or a file already unlinked.
 
 What leaves no file behind is found by no scan afterwards.
 
 Noise: packers and runtimes that unpack into memory; a container runtime in a container or in a rootless namespace;
 a service whose executable was replaced by an upgrade and is started again from an open descriptor.
-Blind to: code mapped into a running process; a program that starts from disk, unlinks itself and executes itself.
+Blind to: code mapped into a running process; a script whose interpreter is gone before its descriptor was looked at, or
+that lies in an unlinked file; a program that starts from disk, unlinks itself and executes itself.
 """
 
 from __future__ import annotations
@@ -31,15 +32,29 @@ NAME = "DefenseEvasion:Runtime/FilelessExecution"
 
 def match(event: ProcessExec, context: Context) -> Evidence | None:
     """Return the reason, if no directory holds the executable and the program is not its own successor."""
+    evidence = _program(event, context) or _script(context)
+    if evidence is None:
+        return None
+    return None if context.benign.excuse(NAME, event, context) is not None else evidence
+
+
+def _program(event: ProcessExec, context: Context) -> Evidence | None:
     if not event.memfd and not event.unlinked:
         return None
     replaced = context.actor.replaced
     if not event.memfd and replaced is not None and replaced.file == event.file:
         return None
-    if context.benign.excuse(NAME, event, context) is not None:
-        return None
     origin = "a memfd" if event.memfd else "a file that is unlinked"
     return Evidence(reason=f"{event.path} was executed from {origin}", file_path=event.path)
+
+
+def _script(context: Context) -> Evidence | None:
+    """Return the script that an interpreter was given by a descriptor of a memfd."""
+    for written, to in context.led_to:
+        if to.startswith("/memfd:"):
+            path = to.removesuffix(" (deleted)")
+            return Evidence(reason=f"{path}, a script, was executed from a memfd", file_path=path, script_path=written)
+    return None
 
 
 _CLONE = process_exec(path="/memfd:runc_cloned:/proc/self/exe", memfd=True, size_bytes=8_752_456, mnt_ns=HOST_MNT_NS)
@@ -89,6 +104,13 @@ FINDING = FindingType(
             process_exec(unlinked=True),
             on_host(actor=process(replaced=executable("/usr/sbin/sshd", file=FILE))),
         ),
+        fires(
+            "a script in a memfd",
+            process_exec(),
+            on_host(led_to=(("/dev/fd/3", "/memfd:x (deleted)"),)),
+            shows={"file_path": "/memfd:x", "script_path": "/dev/fd/3"},
+        ),
+        silent("a script from a pipe", process_exec(), on_host(led_to=(("/dev/fd/3", "pipe:[4242]"),))),
         silent("a file on disk", process_exec(), on_host()),
     ),
 )

@@ -132,6 +132,16 @@ PROGRAMS = {
         "os.execv('/tmp/late', LINGER)",
         path="/tmp/late",
     ),
+    "a script from memory": on_host(
+        FILELESS,
+        "fd = os.memfd_create('x', 0); os.write(fd, f'#!/bin/sh\\n{LINGER[2]}'.encode())\n"
+        "os.execve(fd, ['x'], os.environ)",
+    ),
+    "a script from memory, given to a shell": on_host(
+        FILELESS,
+        "fd = os.memfd_create('x', 0); os.write(fd, LINGER[2].encode()); os.set_inheritable(fd, True)\n"
+        "os.execv('/bin/sh', ['sh', f'/proc/self/fd/{fd}'])",
+    ),
     "by a thread": on_host(
         FILELESS, "threading.Thread(target=os.execv, args=(in_memory(), LINGER)).start(); time.sleep(60)"
     ),

@@ -10,10 +10,14 @@ from agent.counters import Counters
 from agent.enrich.links import FOLLOWED
 from agent.enrich.links import Links
 from agent.enrich.procfs import ProcFs
+from agent.findings._examples import process
 from agent.findings._examples_files import file_link
 from agent.findings._examples_files import file_rename
 from agent.findings._examples_files import file_truncate
 from agent.findings._examples_files import file_unlink
+from agent.model import Executable
+from agent.model import Process
+from agent.model import ProcessKey
 from tests.unit.enrich.made import Tree
 
 L = "/tmp/l"  # a name in an event
@@ -97,6 +101,23 @@ def test_who_is_another_by_now_leads_nowhere(links: Links, tree: Tree) -> None:
     tree.add(event.actor.tgid, event.actor.started_ticks + 1, cwd="/etc")
 
     assert {} == led(links, event)
+
+
+def test_a_script_by_its_descriptor_is_what_that_leads_to(links: Links, tree: Tree) -> None:
+    """However the descriptor was named; another script is where it says."""
+
+    def given(path: str | None) -> Process:
+        return process(exe=Executable(path="/bin/sh", script_path=path), key=ProcessKey(9, 50))
+
+    home = tree.add(9, 50)
+    (home / "fd").mkdir()
+    os.symlink("/memfd:x (deleted)", home / "fd" / "3")
+
+    for path in ("/dev/fd/3", "/proc/self/fd/3", "/proc/thread-self/fd/3"):
+        assert ((path, "/memfd:x (deleted)"),) == links.script(given(path))
+    for path in ("/dev/fd/4", "/dev/fd/3/x", "/tmp/dev/fd/3", "x.sh", None):
+        assert () == links.script(given(path))
+    assert () == links.script(process(exe=None))
 
 
 def test_a_full_table_forgets_the_oldest_and_says_so(links: Links, counters: Counters) -> None:
