@@ -99,7 +99,7 @@ def jobs() -> None:
     except OSError:
         pass
     words = (b"Stopped", b"Running", b"gone", b"over", b"int 130")
-    print([said.count(word) for word in words], os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    print([word in said for word in words], os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def threads() -> None:

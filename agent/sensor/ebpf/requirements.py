@@ -42,6 +42,12 @@ def require_bpf() -> None:
         )
 
 
+def require_permission() -> None:
+    """Raise HostUnsupported unless we are root and the kernel takes programs from us."""
+    require_root()
+    require_bpf()
+
+
 def require_btf() -> None:
     """Raise HostUnsupported unless the kernel describes its types."""
     if not Path(VMLINUX_BTF).exists():

@@ -102,8 +102,7 @@ class EbpfSource:
 
     def open(self) -> tuple[ProbeStatus, ...]:
         """Load, attach and begin to read.  Raises HostUnsupported when nothing can be loaded."""
-        requirements.require_root()
-        requirements.require_bpf()
+        requirements.require_permission()
         if self._options.existing:
             self._existing = scan.Scan(scan.EARLY if memory.room_bytes() >= ROOMY_BYTES else scan.LATE)
         self._library = ring.load_library()

@@ -58,8 +58,9 @@ class Tracees:
         if now_s < self._due_s or (last == self._last and self._tracing and not self._alone):
             return
         self._last = last
+        before_s = time.thread_time()  # of ours alone: on a busy host who waits is not who works
         pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
-        self._due_s = now_s + max(LOOK_S, (time.monotonic() - now_s) * LOOK_SHARE)
+        self._due_s = now_s + max(LOOK_S, (time.thread_time() - before_s) * LOOK_SHARE)
         for pid in sorted(pids - self.threads.keys() - self._own):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
                 self._meet(pid, fresh=fresh)

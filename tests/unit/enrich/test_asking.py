@@ -226,7 +226,9 @@ def test_what_is_called_otherwise_or_is_in_a_container_foretells_nothing() -> No
 
 
 def started(name: str, words: tuple[str, ...]) -> Process:
-    return msgspec.structs.replace(process(7), name=name, args=(name, *words), cwd="/srv/here", euid=0, container_id=None)
+    return msgspec.structs.replace(
+        process(7), name=name, args=(name, *words), cwd="/srv/here", euid=0, container_id=None
+    )
 
 
 def test_what_is_kept_of_labels_is_bounded() -> None:
