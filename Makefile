@@ -26,6 +26,7 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 	@$(SUDO) $(BIN)/python bench/agent.py
 	@$(SUDO) $(BIN)/python bench/sensor.py
 	@$(SUDO) $(BIN)/python -P bench/hooks.py
+	@$(SUDO) $(BIN)/python bench/userspace.py || true # redis may not be there
 	@$(SUDO) $(BIN)/python -P bench/records.py
 	@$(SUDO) $(BIN)/python bench/containers.py
 	@$(BIN)/python -P bench/classify.py

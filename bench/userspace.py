@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -42,6 +43,8 @@ def main(rounds: int) -> None:
     """Measure, in namespaces of our own."""
     if os.geteuid() != 0:
         raise click.ClickException("needs root, as the agent does")
+    if shutil.which("redis-benchmark") is None:
+        raise click.ClickException("redis is not installed: install redis-server, or redis")
     if INSIDE not in os.environ:
         unshare = ["unshare", "--pid", "--net", "--mount", "--fork", "--kill-child", "--mount-proc"]
         environment = {**os.environ, INSIDE: "1"}
