@@ -19,9 +19,9 @@ from agent.commands import _containers
 from agent.commands import _judging as judging
 from agent.commands import _memory
 from agent.commands import _names
-from agent.commands import _placing
 from agent.commands import _process
 from agent.commands import _sources
+from agent.commands._placing import Known
 from agent.commands._reports import Reports
 from agent.commands._standing import heeding
 from agent.commands._standing import standing
@@ -34,7 +34,6 @@ from agent.deliver.target import Target
 from agent.enrich import Enricher
 from agent.enrich import this_host
 from agent.enrich.packages import Packages
-from agent.enrich.place.where import Where
 from agent.enrich.procfs import boot_at_ns
 from agent.errors import ConfigError
 from agent.errors import HostUnsupported
@@ -147,7 +146,7 @@ class _Agent:
         self._counters = Counters()
         self._host = this_host()
         self._excuses = findings.known_excuses(settings.findings.known_good)
-        self._where = _placing.where(settings, self._counters)
+        self._known = Known(settings, self._host, self._counters)
 
     def watch(self, wanted: tuple[Probe, ...], disabled: frozenset[str], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""
@@ -164,7 +163,7 @@ class _Agent:
             enricher = self._enricher()
             closing.callback(enricher.close)
             enricher.seed()
-            delivery, placing = self._leaving(closing, spool, statuses)
+            delivery, placing = self._leaving(closing, spool, statuses, enricher)
             decoder = Decoder(wanted, counters, boot_at_ns())
             period_s = settings.sensor.self_check_interval_s
             canaries = Canaries(placing, let_go=source.let_go, counters=counters, period_s=period_s)
@@ -175,9 +174,9 @@ class _Agent:
             asked = judging.Asked(lists, packages, rules, self._excuses)
             classifier = judging.classifier(settings.findings, asked, counters)
             reports = Reports(
-                totals=lambda: source.counters() | _held(enricher, packages, classifier, self._where),
+                totals=lambda: source.counters() | _held(enricher, packages, classifier, self._known),
                 probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
-                place=self._where.place,
+                place=self._known.place,
                 counters=counters,
                 file=health.beside(settings.lock_file),
                 boot_id=self._host.boot_id,
@@ -223,21 +222,19 @@ class _Agent:
             runtimes=runtimes,
         )
 
-    def _leaving(self, closing: ExitStack, spool: Spool, statuses: tuple[ProbeStatus, ...]) -> tuple[Delivery, Placing]:
+    def _leaving(
+        self, closing: ExitStack, spool: Spool, statuses: tuple[ProbeStatus, ...], enricher: Enricher
+    ) -> tuple[Delivery, Placing]:
         """Return who sends what there is, and who completes findings before that; both have begun."""
-        closing.callback(self._where.close)
-        self._where.start()
+        closing.callback(self._known.close)
+        self._known.start()
+        known, counters = self._known, self._counters
         delivery = Delivery(
-            spool=spool,
-            host=self._host,
-            target=self._target,
-            counters=self._counters,
-            probes=statuses,
-            place=self._where.place,
+            spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses, place=known.place
         )
         closing.callback(_part, delivery)
         delivery.start()
-        placing = Placing(delivery, complete=(self._where.complete,), counters=self._counters)
+        placing = Placing(delivery, complete=self._known.complete(enricher.neighbours), counters=self._counters)
         closing.callback(placing.close)
         return delivery, placing
 
@@ -277,9 +274,9 @@ def _broken(guard: Guard, canaries: Canaries) -> dict[str, str]:
     return guard.broken() | ({canary.PROBE.name: trouble} if trouble else {})
 
 
-def _held(enricher: Enricher, packages: Packages, classifier: Classifier, where: Where) -> dict[str, int]:
+def _held(enricher: Enricher, packages: Packages, classifier: Classifier, known: Known) -> dict[str, int]:
     """Return how much is remembered, table by table: what the memory is spent on."""
-    sizes = enricher.sizes() | {"packages": packages.size()} | classifier.sizes() | where.sizes()
+    sizes = enricher.sizes() | {"packages": packages.size()} | classifier.sizes() | known.sizes()
     return {f"enrich.held_{table}": size for table, size in sizes.items()}
 
 

@@ -166,6 +166,10 @@ class Enricher:
         """Return the containers of which all has become known that will, since the last time; never waits."""
         return [] if self._inquiry is None else self._inquiry.heard(self._processes.containers)
 
+    def neighbours(self, process: Process) -> tuple[int | str, ...]:
+        """Return who else may see the files that a process sees."""
+        return tuple(self._processes.neighbours(process))
+
     def sizes(self) -> dict[str, int]:
         """Return the size of every table and cache, for health."""
         own = {

@@ -1,7 +1,9 @@
 """The machine we run on, read once at start.
 
-Blind to: the instance id of a cloud, which cannot be known without asking its
-metadata service; until then a host is its machine id.
+A host is its machine id; the instance of a cloud stands beside it once its metadata
+service tells (agent/enrich/place).
+
+Blind to: the distribution, where the agent is in a container: that of its image is told.
 """
 
 from __future__ import annotations
@@ -29,7 +31,21 @@ def machine_id(machine_id_path: Path, hostname: str) -> str:
     return uuid.uuid5(_BY_NAME, hostname).hex
 
 
-def this_host(procfs: ProcFs | None = None, machine_id_path: Path = Path("/etc/machine-id")) -> Host:
+def os_name(os_release_path: Path) -> str | None:
+    """Return the distribution's name, as os-release(5) has it for people; None when it does not say."""
+    try:
+        lines = os_release_path.read_text("utf-8", "replace")[:16_384].splitlines()
+    except OSError:
+        return None
+    found = next((line for line in lines if line.startswith("PRETTY_NAME=")), "")
+    return found.partition("=")[2].strip("\"' ")[:128] or None
+
+
+def this_host(
+    procfs: ProcFs | None = None,
+    machine_id_path: Path = Path("/etc/machine-id"),
+    os_release_path: Path = Path("/etc/os-release"),
+) -> Host:
     """Return the identity of this host and boot; HostUnsupported when /proc is not there."""
     procfs = procfs or ProcFs()
     system = os.uname()
@@ -39,6 +55,7 @@ def this_host(procfs: ProcFs | None = None, machine_id_path: Path = Path("/etc/m
         boot_id=procfs.boot_id(),
         kernel=system.release,
         architecture=system.machine,
+        os=os_name(os_release_path),
         mnt_ns=procfs.host_namespace("mnt"),
         pid_ns=procfs.host_namespace("pid"),
     )

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ RPM_WAIT_S = 20.0  # a thousand packages are asked in less than one; a locked da
 _DPKG = Path("var/lib/dpkg")
 _RPM_DATABASES = (Path("usr/lib/sysimage/rpm"), Path("var/lib/rpm"))
 _RPM_PROGRAM = Path("usr/bin/rpm")
-_RPM_FORMAT = r"[%{=NAME}\t%{FILEDIGESTS}\t%{FILENAMES}\n]"
+_RPM_FORMAT = r"[%{=NAME}\t%{=VERSION}-%{=RELEASE}\t%{FILEDIGESTS}\t%{FILENAMES}\n]"
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # links into /usr since Debian 12 and Fedora 17
 
 
@@ -30,6 +31,9 @@ class Owner(NamedTuple):
     package: str
     digest: str
     """MD5 or SHA-256 of what it shipped, in hexadecimal; the length tells which."""
+    manager: str = "dpkg"
+    version: str | None = None
+    """Where the manager says it along; else `dpkg_version` knows."""
 
 
 def stamp(root: Path) -> tuple[int, ...]:
@@ -87,9 +91,21 @@ def _of_rpm(root: Path, paths: Collection[str]) -> Iterator[tuple[str, Owner]]:
         return
     for line in told.stdout.decode("utf-8", "replace").splitlines():
         package, _, rest = line.partition("\t")
+        version, _, rest = rest.partition("\t")
         digest, _, path = rest.partition("\t")
         if digest and path in paths:
-            yield path, Owner(package, digest)
+            yield path, Owner(package, digest, "rpm", version)
+
+
+def dpkg_version(root: Path, package: str) -> str | None:
+    """Return the version of a package that dpkg has installed, by its status file, read line by line."""
+    wanted, here = f"Package: {package}\n", False
+    with suppress(OSError), (root / _DPKG / "status").open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            here = line == wanted or (here and line != "\n")
+            if here and line.startswith("Version: "):
+                return line.removeprefix("Version: ").strip()[:200]
+    return None
 
 
 def _changed_at_ns(path: Path) -> int:

@@ -139,6 +139,7 @@ def test_the_whole_resource_of_a_finding(tmp_path: Path) -> None:
         said = health.read(tmp_path / "health.json")
 
     assert pod_finding["accountId"] == metadata.ACCOUNT
+    assert pod_finding["service"]["runtimeDetails"]["process"]["user"] == "root"  # by the container's own passwd
     resource = pod_finding["resource"]
     assert resource["resourceType"] == "EKSCluster"
     assert resource["instanceDetails"]["instanceId"] == INSTANCE_ID

@@ -32,6 +32,7 @@ RETRY_BASE_S = 1.0  # a metadata service may be a moment later than we are
 RETRY_MAX_S = 600.0
 TASK_AGAIN_S = 300.0  # the containers of a task start one after another
 CLOSE_S = 1.0
+_NO_SERVICE = {400, 403, 404, 405, 501}  # switched off (403), or something else than EC2 at this address
 _CLUSTER = r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}"  # EKS: CreateCluster, name
 _NAMED = re.compile(rb"[ \t'\"]{0,8}(" + _CLUSTER.encode() + rb")\b")
 _USER_DATA = ((b"/etc/eks/bootstrap.sh",), (b"kind: NodeConfig", b"cluster:", b"name:"))
@@ -117,13 +118,14 @@ class Instance:
     def _failed(self, exc: Unanswered) -> float:
         self._failures += 1
         self._counters.add(f"place.ec2_{exc.kind}")
+        nobody = exc.kind == "unreachable" or exc.status in _NO_SERVICE
         if self.known is None:
             detail = f"no instance metadata: {exc}"
             if self.standing.detail != detail:
                 _log.info("ec2: %s", detail)
-            self.standing = Standing(name="ec2", known=None if exc.kind == "unreachable" else False, detail=detail)
+            self.standing = Standing(name="ec2", known=None if nobody else False, detail=detail)
         retry_s: float = min(RETRY_MAX_S, RETRY_BASE_S * 2 ** min(self._failures, 16))
-        return AGAIN_S if exc.kind == "unreachable" and self.known is None else retry_s
+        return AGAIN_S if nobody and self.known is None else retry_s
 
 
 class OwnTask:

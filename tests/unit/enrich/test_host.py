@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.enrich.host import machine_id
+from agent.enrich.host import os_name
 from agent.enrich.host import this_host
 from tests.unit.enrich.made import Tree
 
@@ -45,3 +46,22 @@ def test_host_facts(tree: Tree, tmp_path: Path) -> None:
 def test_this_very_host() -> None:
     """Without arguments it is the machine we run on, the same twice."""
     assert this_host() == this_host()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('NAME="x"\nPRETTY_NAME="Amazon Linux 2023"\n', "Amazon Linux 2023"),
+        ("PRETTY_NAME=Alpine\n", "Alpine"),
+        ("NAME=x\n", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_distribution_has_a_name(tmp_path: Path, text: str | None, name: str | None) -> None:
+    """As os-release says it for people; a host without that file has none."""
+    path = tmp_path / "os-release"
+    if text is not None:
+        path.write_text(text)
+
+    assert name == os_name(path)

@@ -276,6 +276,8 @@ def test_where_nobody_answers_nobody_is_asked_again_soon(closing: list[Any]) -> 
     eventually(lambda: "no instance metadata" in instance.standing.detail)
     assert instance.standing.known is None
     assert survey.AGAIN_S == instance._failed(Unanswered("unreachable", "x"))
+    assert survey.AGAIN_S == instance._failed(Unanswered("refused", "switched off", 403))
+    assert survey.AGAIN_S > instance._failed(Unanswered("refused", "busy", 503))
 
 
 def test_an_instance_stays_known_when_the_service_fails_later(closing: list[Any]) -> None:

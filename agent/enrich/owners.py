@@ -1,0 +1,140 @@
+"""Which package of the host installed the program of a finding, in which version, and whether the file is still its.
+
+Worked out when there is a finding, on a thread, once a program: a pass over the
+lists of dpkg takes a tenth of a second, rpm is a child.  A program is remembered by
+its inode, size and ctime, so the answer is for that very file.
+
+Blind to: programs of containers; those that are no more at their path; files for
+which a package ships no digest (configuration files); everything, when the agent
+is in another mount namespace than process 1, since the databases are then its image's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import stat
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from agent.counters import Counters
+from agent.enrich import package_index
+from agent.model import Finding
+from agent.model import Package
+
+KEPT = 512  # programs that findings are about: some tens
+ASKED = 64
+FILE_BYTES = 256 << 20  # as for known good: more than any program of a distribution
+CHUNK_BYTES = 262_144
+CLOSE_WAIT_S = 1.0
+_DIGESTS = {32: "md5", 64: "sha256"}  # by their hexadecimal length
+
+
+class _File(NamedTuple):
+    """A program as an exec saw it."""
+
+    path: str
+    inode: int
+    size_bytes: int
+    changed_at_ns: int
+
+
+class Owners:
+    """Completes findings with the package of their program; asked by one thread."""
+
+    def __init__(self, *, counters: Counters, mnt_ns: int | None, root: Path = Path("/")) -> None:
+        """`mnt_ns` is the host's, where the agent is in it too, else None: then nothing is known."""
+        self._counters = counters
+        self._mnt_ns = mnt_ns
+        self._root = root
+        self._lock = threading.Lock()
+        self._known: dict[_File, Package | None] = {}
+        self._under_way: set[_File] = set()
+        self._asked: queue.Queue[_File | None] = queue.Queue(ASKED)
+        self._thread: threading.Thread | None = None
+
+    def complete(self, finding: Finding) -> tuple[Finding, bool]:
+        """Return a finding with the package that is known, and whether there is no more to come."""
+        file = self._file(finding)
+        if file is None:
+            return finding, True
+        with self._lock:
+            if file in self._known:
+                return msgspec.structs.replace(finding, package=self._known[file]), True
+            if file in self._under_way:
+                return finding, False
+            self._under_way.add(file)
+        try:
+            self._asked.put_nowait(file)
+        except queue.Full:
+            self._counters.add("enrich.owners_queue_full")
+            self._under_way.discard(file)
+            return finding, True
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="enrich-owners", daemon=True)
+            self._thread.start()
+        return finding, False
+
+    def size(self) -> int:
+        """Return of how many programs it is known."""
+        return len(self._known)
+
+    def close(self) -> None:
+        """Stop the thread after the program it is at, unless that hangs."""
+        with suppress(queue.Full):
+            self._asked.put_nowait(None)
+        if self._thread is not None:
+            self._thread.join(CLOSE_WAIT_S)
+
+    def _file(self, finding: Finding) -> _File | None:
+        exe, process = finding.process.exe, finding.process
+        if exe is None or exe.file is None or exe.size_bytes is None or exe.changed_at_ns is None:
+            return None
+        if exe.memfd or exe.unlinked or finding.container is not None or self._mnt_ns is None:
+            return None
+        if process.mnt_ns != self._mnt_ns:
+            return None
+        return _File(exe.path, exe.file.inode, exe.size_bytes, exe.changed_at_ns)
+
+    def _run(self) -> None:
+        while (file := self._asked.get()) is not None:
+            package = self._package(file)
+            with self._lock:
+                while len(self._known) >= KEPT:
+                    del self._known[next(iter(self._known))]
+                self._known[file] = package
+                self._under_way.discard(file)
+
+    def _package(self, file: _File) -> Package | None:
+        owners = package_index.owners(self._root, {file.path}).get(file.path, ())
+        if not owners:
+            return None
+        try:
+            content = self._content(file, {_DIGESTS[len(one.digest)] for one in owners if len(one.digest) in _DIGESTS})
+        except OSError:
+            return None  # gone, or another file by now: whose it is says nothing of what ran
+        owner = next((one for one in owners if one.digest in content), owners[0])
+        version = owner.version or package_index.dpkg_version(self._root, owner.package)
+        intact = owner.digest in content if content else None
+        return Package(name=owner.package, version=version, manager=owner.manager, intact=intact)
+
+    def _content(self, file: _File, kinds: set[str]) -> set[str]:
+        """Return the digests of a program by its path; OSError when that is not the file that ran any more."""
+        fd = os.open(self._root / file.path.lstrip("/"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb", buffering=0) as stream:
+            seen = os.fstat(fd)
+            here = _File(file.path, seen.st_ino, seen.st_size, seen.st_ctime_ns)
+            if here != file or not stat.S_ISREG(seen.st_mode):
+                raise FileNotFoundError(file.path)
+            if seen.st_size > FILE_BYTES:
+                return set()
+            digests = [hashlib.new(kind, usedforsecurity=False) for kind in sorted(kinds)]
+            while chunk := stream.read(CHUNK_BYTES):
+                for digest in digests:
+                    digest.update(chunk)
+        return {digest.hexdigest() for digest in digests}
