@@ -42,7 +42,7 @@ PROLOGUE = f"""
 import ctypes, mmap, os, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
 LINGER = ["x", "-c", "{deeds.LINGER}"]
-MINE = ["sleep", "{deeds.HASHED_S}"]
+MINE = ["sleep", "2"]
 
 def done(result):
     assert result >= 0, os.strerror(ctypes.get_errno())
@@ -74,6 +74,7 @@ def without_a_name(directory):
 def with_padding(kib, **variables):
     return dict.fromkeys([f"P{{number}}" for number in range(kib)], "x" * 1016) | variables
 """
+"""Nobody who mines is gone before he is read."""
 LATER = f"\ntime.sleep({deeds.HASHED_S})"
 
 
@@ -174,7 +175,7 @@ PROGRAMS = {
     "a miner from memory": in_container(
         MINER,
         f"fd = os.memfd_create('x', 0); os.write(fd, open('{MINED}', 'rb').read())\n"
-        "os.execv(f'/proc/self/fd/{fd}', ['sleep', '2'])",  # none that mines is gone before it is read
+        "os.execv(f'/proc/self/fd/{fd}', MINE)",
         path="/memfd:x",
     ),
     "preloaded behind a large environment": in_container(
