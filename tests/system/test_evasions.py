@@ -74,7 +74,7 @@ def without_a_name(directory):
 def with_padding(kib, **variables):
     return dict.fromkeys([f"P{{number}}" for number in range(kib)], "x" * 1016) | variables
 """
-"""Nobody who mines is gone before he is read."""
+"""What each deed begins with. MINE takes long: nobody who mines is gone before he is read."""
 LATER = f"\ntime.sleep({deeds.HASHED_S})"
 
 
