@@ -20,7 +20,7 @@ run: setup ## watch this host: collector, agent and live view, as root
 	@$(SUDO) $(BIN)/vedette run $(ARGS)
 
 test: setup ## every tier that can run here: unit, kernel, system, packaging
-	@$(BIN)/pytest -m "unit or kernel or system or packaging" $(ARGS)
+	@$(if $(strip $(ARGS)),$(BIN)/pytest -m "unit or kernel or system or packaging" $(ARGS),$(BIN)/python tests/side_by_side.py)
 
 bench: setup ## measure, beside the budgets: the agent's start, memory and cost (as root), classification, the collector's rate, the lists
 	@$(SUDO) $(BIN)/python bench/agent.py
