@@ -60,6 +60,11 @@ class Authority:
 
     def init(self, name: str, days: int = AUTHORITY_DAYS) -> None:
         """Make the first authority. Raises StateError when there is one, or the directory cannot be written."""
+        try:
+            for folder in (self._directory, self._directory / "authority", self._directory / "issued"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StateError(f"{exc.filename}: {exc.strerror}") from exc
         with self._locked():
             if self.bundle.exists():
                 raise StateError(f"{self.bundle}: an authority is there already; `vedette pki rotate` makes the next")
@@ -124,9 +129,9 @@ class Authority:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the directory alone. Raises StateError."""
+        if not self._directory.is_dir():
+            raise StateError(f"{self._directory}: no authority is here; `vedette pki init` makes one")
         try:
-            for folder in (self._directory, self._directory / "authority", self._directory / "issued"):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with (self._directory / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield

@@ -38,6 +38,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     listen: str
     """`unix:///path`, or `host:port`; port 0 takes a free one."""
     state_dir: Path
+    socket_group: str | None = None
+    """Who may use a unix socket beside its owner; None for nobody."""
     tls: Tls | None = None
     account_id: str = NO_ACCOUNT
     """What findings carry as accountId; twelve digits on AWS."""

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -32,6 +33,7 @@ from collector.config import Config
 from collector.errors import AddressError
 from collector.errors import AlreadyRunning
 from collector.errors import CollectorFault
+from collector.errors import ConfigError
 from collector.errors import StateError
 from collector.events import EventFiles
 from collector.ingest import Ingest
@@ -47,6 +49,7 @@ from collector.watch import Hub
 MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
 DISK_THREADS = 4  # writing is mostly waiting for fsync; a query takes one while it reads a chunk
 STOP_GRACE_S = 5.0
+ALIVE_S = 1.0  # systemd wants a sign of life every 30 s
 REVIEW_INTERVAL_S = 2.0  # so long a revoked certificate goes on at most
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _OPTIONS = [
@@ -85,6 +88,7 @@ class Server:
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._stopped = threading.Event()
         self._server: grpc.aio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> str:
         """Open the state, listen, and return the address, with the port that was taken.
@@ -101,6 +105,12 @@ class Server:
         except CollectorFault:
             self.stop(grace_s=0)
             raise
+
+    def answers(self, timeout_s: float) -> bool:
+        """Tell whether the event loop gets round to anything within `timeout_s`."""
+        turned = threading.Event()
+        self._loop.call_soon_threadsafe(turned.set)
+        return turned.wait(timeout_s)
 
     def wait(self) -> None:
         """Return when the collector has stopped."""
@@ -130,9 +140,12 @@ class Server:
         self._server = grpc.aio.server(options=_OPTIONS)
         self._server.add_generic_rpc_handlers((self._ingest.handler(), self._query.handler()))
         bound = _bind(self._server, self._config.address, keeping.trust)
+        _share(bound, self._config.socket_group)
         await self._server.start()
-        self._compacting = asyncio.create_task(self._compact_for_ever(keeping))
-        self._reviewing = asyncio.create_task(self._review_for_ever(keeping))
+        self._tasks = [
+            asyncio.create_task(self._compact_for_ever(keeping)),
+            asyncio.create_task(self._review_for_ever(keeping)),
+        ]
         return str(bound)
 
     async def _close(self, grace_s: float) -> None:
@@ -144,8 +157,8 @@ class Server:
         await self._ingest.drain()
         await stopping
         await self._ingest.drain()
-        self._compacting.cancel()
-        self._reviewing.cancel()
+        for task in self._tasks:
+            task.cancel()
         path = self._config.address.path
         if path is not None:
             path.unlink(missing_ok=True)
@@ -177,9 +190,10 @@ class Server:
         )
 
 
-def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
-    """Run a collector until SIGTERM or SIGINT; call `ready` with the address once it listens.
+def run(config: Config, ready: Callable[[str], None] | None = None, alive: Callable[[], None] | None = None) -> None:
+    """Run a collector until SIGTERM or SIGINT.
 
+    `ready` is called with the address once it listens, `alive` about once a second while its loop answers.
     For the main thread. Raises what `Server.start` raises.
     """
     os.umask(0o077)  # events hold command lines
@@ -192,9 +206,22 @@ def run(config: Config, ready: Callable[[str], None] | None = None) -> None:
     _log.info("listening on %s, keeping in %s", address, config.state_dir)
     if ready is not None:
         ready(address)
-    signal.sigwait(_ENDING)
+    while signal.sigtimedwait(_ENDING, ALIVE_S) is None:
+        if alive is not None and server.answers(ALIVE_S):
+            alive()
     server.stop()
     _log.info("stopped")
+
+
+def _share(address: Address, group: str | None) -> None:
+    """Let a group use the unix socket, too. Raises ConfigError when it cannot be given to that."""
+    if address.path is None or group is None:
+        return
+    try:
+        shutil.chown(address.path, group=group)
+        address.path.chmod(0o660)
+    except (LookupError, OSError) as exc:
+        raise ConfigError(f"`socket_group` {group!r}: {exc}") from exc
 
 
 def _lock(state_dir: Path) -> TextIO:

@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.containing": (),
     "agent.metadata": ("agent.wording",),
     "agent.wording": (),
+    "agent.notify": (),
     "agent.lock": ("agent.errors",),
     "agent.health": ("agent.model", "agent.errors"),
     "agent.recording": ("agent.model", "agent.errors"),

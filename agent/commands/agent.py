@@ -41,6 +41,7 @@ from agent.errors import StateError
 from agent.guard import Guard
 from agent.lock import HostLock
 from agent.model import ProbeStatus
+from agent.notify import Service
 from agent.pipeline import Pipeline
 from agent.placing import Placing
 from agent.probes import canary
@@ -147,6 +148,7 @@ class _Agent:
         self._host = this_host()
         self._excuses = findings.known_excuses(settings.findings.known_good)
         self._known = Known(settings, self._host, self._counters)
+        self._service = Service()
 
     def watch(self, wanted: tuple[Probe, ...], disabled: frozenset[str], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""
@@ -184,7 +186,10 @@ class _Agent:
             closing.callback(reports.close)
             stages = Stages(source, decoder, enricher, classifier, canaries)
 
+            self._service.ready(_attached(statuses))
+
             def over() -> bool:
+                self._service.alive()
                 decoder.wall_offset_ns = boot_at_ns()
                 guard.maybe_look()
                 lists.maybe_look()
@@ -195,6 +200,7 @@ class _Agent:
             _memory.give_back()
             wait_s = settings.containers.wait_ms / 1_000
             Pipeline(stages, counters, container_wait_s=wait_s).run(over)
+            self._service.stopping()
             reports.report(delivery)
         _log.info("stopped; nothing is attached any more")
 
@@ -294,4 +300,8 @@ def _tell(statuses: tuple[ProbeStatus, ...]) -> None:
             _log.warning("probe %s is unavailable: %s; findings that go blind: %s", status.name, status.reason, blind)
     if not attached:
         raise HostUnsupported("no probe could be attached; `vedette doctor` says why and what to do")
-    _log.info("%d of %d probes attached", len(attached), len(statuses))
+    _log.info("%s", _attached(statuses))
+
+
+def _attached(statuses: tuple[ProbeStatus, ...]) -> str:
+    return f"{sum(status.attached for status in statuses)} of {len(statuses)} probes attached"

@@ -9,6 +9,7 @@ import click
 from agent.commands import _process
 from agent.errors import AgentBug
 from agent.errors import PeerError
+from agent.notify import Service
 from agent.terminal import log_to_stderr
 from collector import config as configuration
 from collector import server
@@ -37,7 +38,8 @@ def command(path: Path, supervisor: int | None) -> None:
         _process.die_with(supervisor)
     log_to_stderr("info")
     try:
-        server.run(configuration.load(path))
+        service = Service()
+        server.run(configuration.load(path), lambda address: service.ready(f"listening on {address}"), service.alive)
     except CollectorBug as exc:
         raise AgentBug(str(exc)) from exc
     except CollectorFault as exc:

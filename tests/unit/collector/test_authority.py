@@ -126,6 +126,7 @@ def test_there_is_one_authority_in_a_directory(authority: Authority, tmp_path: P
         authority.init("again")
     with pytest.raises(StateError, match="vedette pki init"):
         Authority(tmp_path / "nowhere").entries()
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("damaged", ["ca.pem", "crl.pem", "issued/0.pem"])
