@@ -3,11 +3,11 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
-PYTHON_FILES := agent collector proto tests setup.py $(wildcard bench)
+PYTHON_FILES := agent collector proto tests packaging setup.py $(wildcard bench)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench soak fuzz lint types fmt proto docs clean
+.PHONY: help setup run test bench soak fuzz lint types fmt proto docs rpm clean
 
 help:
 	@echo "make VERB, where VERB is"
@@ -60,6 +60,9 @@ proto: setup ## generate _proto/ from proto/ where something changed
 
 docs: setup ## write what is generated under docs/
 	@$(BIN)/python -m agent.docs
+
+rpm: setup ## RPMs of agent and collector into dist/ (ARGS="--python 3.12 --arch aarch64 --key NAME")
+	@packaging/rpm/build.sh $(ARGS)
 
 clean: ## remove what was built; .venv too
 	@rm -rf .venv _proto build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

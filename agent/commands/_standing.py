@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import msgspec
 
 from agent import findings
 from agent import probes
+from agent.errors import HostUnsupported
 from agent.model import ProbeStatus
 from agent.sensor.ebpf.source import SWITCHED_OFF
+from agent.sensor.userspace import capabilities
+
+_log = logging.getLogger("vedette.agent")
 
 LEFT_OUT = "left out in [sensor] probes"
 UNWANTED = (LEFT_OUT, SWITCHED_OFF)
@@ -32,6 +37,23 @@ def heeding(
     One that is broken does not count as attached; of one that was mended it is said that it was blind.
     """
     return tuple(_heeding(status, broken.get(status.name), mended.get(status.name)) for status in statuses)
+
+
+def told(statuses: tuple[ProbeStatus, ...]) -> str:
+    """Log what is attached, what is not, and what goes blind; return how many are.
+
+    Raises HostUnsupported when nothing is attached.
+    """
+    attached = sum(status.attached for status in statuses)
+    for status in statuses:
+        if not status.attached and status.reason != capabilities.NOT_GIVEN:
+            blind = ", ".join(status.blind_findings) or "none"
+            _log.warning("probe %s is unavailable: %s; findings that go blind: %s", status.name, status.reason, blind)
+    if not attached:
+        raise HostUnsupported("no probe could be attached; `vedette doctor` says why and what to do")
+    summary = f"{attached} of {len(statuses)} probes attached"
+    _log.info("%s", summary)
+    return summary
 
 
 def _heeding(status: ProbeStatus, broken: str | None, mended: str | None) -> ProbeStatus:

@@ -25,6 +25,7 @@ from agent.commands._placing import Known
 from agent.commands._reports import Reports
 from agent.commands._standing import heeding
 from agent.commands._standing import standing
+from agent.commands._standing import told
 from agent.config import Config
 from agent.counters import Counters
 from agent.decode import Decoder
@@ -51,7 +52,6 @@ from agent.rules import CurrentRules
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
-from agent.sensor.userspace import capabilities
 from agent.stages import Stages
 from agent.terminal import log_to_stderr
 
@@ -158,8 +158,7 @@ class _Agent:
             closing.callback(spool.close)
             source, opened = _sources.opened(settings.sensor.source, self._options(wanted, disabled))
             closing.callback(source.close)
-            statuses = standing(opened)
-            _tell(statuses)
+            summary = told(statuses := standing(opened))
             packages = Packages(findings.known_paths(self._excuses), counters=counters)
             closing.callback(packages.close)
             enricher = self._enricher()
@@ -184,9 +183,7 @@ class _Agent:
                 boot_id=self._host.boot_id,
             )
             closing.callback(reports.close)
-            stages = Stages(source, decoder, enricher, classifier, canaries)
-
-            self._service.ready(_attached(statuses))
+            self._service.ready(summary)
 
             def over() -> bool:
                 self._service.alive()
@@ -198,8 +195,8 @@ class _Agent:
                 return _closed(source, stop)
 
             _memory.give_back()
-            wait_s = settings.containers.wait_ms / 1_000
-            Pipeline(stages, counters, container_wait_s=wait_s).run(over)
+            stages = Stages(source, decoder, enricher, classifier, canaries)
+            Pipeline(stages, counters, container_wait_s=settings.containers.wait_ms / 1_000).run(over)
             self._service.stopping()
             reports.report(delivery)
         _log.info("stopped; nothing is attached any more")
@@ -289,19 +286,3 @@ def _held(enricher: Enricher, packages: Packages, classifier: Classifier, known:
 def _part(delivery: Delivery) -> None:
     """Close the delivery, without waiting for a collector that is not there."""
     delivery.close(FAREWELL_S if delivery.state == "connected" else 0.0)
-
-
-def _tell(statuses: tuple[ProbeStatus, ...]) -> None:
-    """Log what is attached, what is not, and what goes blind.  Raises HostUnsupported when nothing is attached."""
-    attached = [status.name for status in statuses if status.attached]
-    for status in statuses:
-        if not status.attached and status.reason != capabilities.NOT_GIVEN:
-            blind = ", ".join(status.blind_findings) or "none"
-            _log.warning("probe %s is unavailable: %s; findings that go blind: %s", status.name, status.reason, blind)
-    if not attached:
-        raise HostUnsupported("no probe could be attached; `vedette doctor` says why and what to do")
-    _log.info("%s", _attached(statuses))
-
-
-def _attached(statuses: tuple[ProbeStatus, ...]) -> str:
-    return f"{sum(status.attached for status in statuses)} of {len(statuses)} probes attached"

@@ -1,0 +1,239 @@
+"""The RPMs as a host has them: built, installed into a root, started by systemd as process 1, upgraded and removed.
+
+The root is an overlay of this host's; a package of names stands in for what Debian calls otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "packaging" / "rpm" / "build.sh"
+SOCKET = "unix:///run/vedette-collector/collector.sock"
+LEFT = ("/etc/vedette", "/var/lib/vedette", "/var/lib/vedette-collector")
+"""Configuration and state, which a removal leaves."""
+
+pytestmark = [
+    pytest.mark.timeout(900),  # two builds, which ask a package registry
+    pytest.mark.skipif(shutil.which("rpmbuild") is None, reason="needs rpmbuild"),
+    pytest.mark.skipif(
+        not Path("/usr/bin/python3.11").exists(), reason="needs /usr/bin/python3.11, which is packed for"
+    ),
+]
+
+NAMES = """
+Name: names-of-this-host
+Version: 1
+Release: 1
+Summary: What this host has under other names
+License: CC0-1.0
+BuildArch: noarch
+Provides: python(abi) = 3.11, python3-bcc, libbpf, systemd, /bin/sh
+%description
+Names.
+%files
+"""
+
+
+def run(*command: str | Path, **options: object) -> str:
+    """Return what a program prints; fail with what it complains about."""
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return str(done.stdout)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with both packages, and the agent's next release in `next`."""
+    out = tmp_path_factory.mktemp("rpm")
+    run("bash", BUILD, "--out", out)
+    run("bash", BUILD, "--out", out / "next", "--only", "agent", "--release", "2")
+    return out
+
+
+class Host:
+    """A root with systemd as its process 1, in a container."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "tmpfs" / "root"
+        self._folder = folder
+        self._name = f"vedette-rpm-{folder.stat().st_ino}"
+        self._runc: subprocess.Popen[bytes] | None = None
+
+    def mount(self) -> None:
+        """Lay a writable root over this host's."""
+        top = self.root.parent
+        top.mkdir()
+        run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", top)
+        for name in ("upper", "work", "root"):
+            (top / name).mkdir()
+        options = f"lowerdir=/,upperdir={top / 'upper'},workdir={top / 'work'}"
+        run("mount", "-t", "overlay", "-o", options, "overlay", self.root)
+        for each in LEFT:
+            shutil.rmtree(self.root / each.lstrip("/"), ignore_errors=True)
+        shutil.rmtree(self.root / "etc/systemd/system", ignore_errors=True)  # nothing else of this host is started
+
+    def boot(self) -> None:
+        """Start systemd."""
+        bundle = self._folder / "bundle"
+        bundle.mkdir()
+        run("runc", "spec", "--bundle", bundle)
+        config = json.loads((bundle / "config.json").read_text())
+        (bundle / "config.json").write_text(json.dumps(machine(config, self.root)))
+        command = ("runc", "run", "--bundle", str(bundle), self._name)
+        self._runc = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        wait_for(lambda: self.status("systemctl", "is-active", "--quiet", "basic.target") == 0)
+
+    def status(self, *command: str) -> int:
+        """Return the exit status of a program in there."""
+        return subprocess.run(("runc", "exec", self._name, *command), check=False, capture_output=True).returncode
+
+    def run(self, *command: str) -> str:
+        """Return what a program in there prints."""
+        return run("runc", "exec", self._name, *command)
+
+    def close(self) -> None:
+        """End everything in there, and leave no mount."""
+        if self._runc is not None:
+            subprocess.run(("runc", "kill", self._name, "KILL"), check=False, capture_output=True)
+            self._runc.wait(30)
+            subprocess.run(("runc", "delete", "--force", self._name), check=False, capture_output=True)
+        for each in (self.root, self.root.parent):
+            subprocess.run(("umount", "--lazy", each), check=False, capture_output=True)
+
+
+def machine(config: dict[str, object], root: Path) -> dict[str, object]:
+    """Return runc's own example of a configuration, changed to be a machine with all of this one's rights."""
+    ours = Path("/proc/self/status").read_text().partition("CapBnd:\t")[2].partition("\n")[0]
+    names = run("capsh", f"--decode={ours}").strip().partition("=")[2].upper().split(",")
+    config["root"] = {"path": str(root), "readonly": False}
+    process = config["process"]
+    assert isinstance(process, dict)
+    process |= {
+        "terminal": False,
+        "args": ["/lib/systemd/systemd", "--unit=basic.target"],
+        "env": ["container=runc", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+        "noNewPrivileges": False,
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), names),
+    }
+    process.pop("rlimits", None)
+    config["linux"] = {
+        "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")],
+        "resources": {"devices": [{"allow": True, "access": "rwm"}]},
+    }
+    mounts = config["mounts"]
+    assert isinstance(mounts, list)
+    kept = [each for each in mounts if each["destination"] not in ("/sys", "/sys/fs/cgroup")]
+    config["mounts"] = [
+        *kept,
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=755"]},
+        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "rw"]},
+    ]
+    return config
+
+
+@pytest.fixture(scope="module")
+def installed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Return a root with both packages installed, not yet started."""
+    folder = tmp_path_factory.mktemp("host")
+    spec = folder / "names.spec"
+    spec.write_text(NAMES)
+    run("rpmbuild", "--quiet", "-bb", "--define", f"_topdir {folder / 'top'}", spec)
+    host = Host(folder)
+    try:
+        host.mount()
+        run("rpm", "--root", host.root, "--initdb")
+        (names,) = (folder / "top").rglob("*.rpm")
+        run("rpm", "--root", host.root, "--install", names, *packages.glob("*.rpm"))
+        yield host
+    finally:
+        host.close()
+
+
+def test_two_builds_are_the_same(packages: Path, tmp_path: Path) -> None:
+    """Bit by bit, so that anybody can check what a package was made from."""
+    run("bash", BUILD, "--out", tmp_path, "--only", "agent", "--release", "2")
+    digests = [
+        hashlib.sha256(next(folder.glob("*.rpm")).read_bytes()).digest() for folder in (tmp_path, packages / "next")
+    ]
+
+    assert digests[0] == digests[1]
+
+
+def test_a_host_from_installation_to_removal(installed: Host, packages: Path) -> None:
+    """A finding arrives; what was found while the collector was away survives an upgrade; little is left at the end."""
+    host = installed
+    assert "vedette 0." in run("chroot", host.root, "vedette", "--version")
+    host.boot()
+    host.run("systemctl", "start", "vedette-collector", "vedette-agent")
+    assert "39 of 39 probes attached" in host.run("systemctl", "show", "--property=StatusText", "vedette-agent")
+    assert "MemoryMax=" in host.run("cat", "/run/systemd/generator/vedette-agent.service.d/50-size.conf")
+
+    host.run("vedette", "simulate", "FilelessExecution")
+    wait_for(lambda: "FilelessExecution" in found(host))
+    host.run("systemctl", "stop", "vedette-collector")
+    host.run("vedette", "simulate", "ReverseShell")
+    time.sleep(1)  # the finding is in the spool a moment after the deed
+    (following,) = (packages / "next").glob("*.rpm")
+    shutil.copy2(following, host.root / "next.rpm")
+    host.run("rpm", "--upgrade", "/next.rpm")
+    assert host.run("rpm", "-q", "vedette").strip().endswith(f"-2.{platform.machine()}")
+    assert host.status("systemctl", "is-active", "--quiet", "vedette-agent") == 0
+    host.run("systemctl", "start", "vedette-collector")
+    wait_for(lambda: "ReverseShell" in found(host))
+
+    owned = set(host.run("rpm", "-ql", "vedette", "vedette-collector").split("\n"))
+    host.run("rpm", "--erase", "vedette-collector", "vedette")
+    assert host.status("systemctl", "is-active", "--quiet", "vedette-agent") != 0
+    left = {path for path in owned if path and (host.root / path.lstrip("/")).exists() and not path.startswith(LEFT)}
+    assert set() == {path for path in left if "vedette" in path}
+    assert (host.root / "var/lib/vedette").is_dir()
+
+
+def found(host: Host) -> str:
+    """Return the findings as an analyst on that host reads them."""
+    return host.run("vedette", "findings", "--collector", SOCKET)
+
+
+def test_wheels_of_another_processor_are_packed(tmp_path: Path) -> None:
+    """For the other architecture, and a Python that need not be here: right files, nothing of this machine's."""
+    run("bash", BUILD, "--out", tmp_path, "--only", "agent", "--arch", "aarch64", "--python", "3.12")
+    (package,) = tmp_path.glob("*.rpm")
+    files = run("rpm", "-qpl", package).split("\n")
+    native = [path for path in files if path.endswith(".so")]
+
+    assert "aarch64" == run("rpm", "-qp", "--queryformat", "%{ARCH}", package)
+    assert native
+    assert [] == [path for path in native if "x86_64" in path or "cpython-311" in path]
+    assert "python(abi) = 3.12" in run("rpm", "-qp", "--requires", package)
+
+
+@pytest.mark.parametrize(("unit", "limit"), [("vedette-agent", 5.0), ("vedette-collector", 2.5)])
+def test_units_are_shut_in(unit: str, limit: float, tmp_path: Path) -> None:
+    """As systemd itself judges it; each directive that is not there has its reason in the unit."""
+    text = (ROOT / "systemd" / f"{unit}.service").read_text().replace("/usr/bin/vedette", "/bin/true")
+    (tmp_path / f"{unit}.service").write_text(text)
+    said = run("systemd-analyze", "security", "--offline=yes", "--no-pager", tmp_path / f"{unit}.service")
+    (level,) = (line for line in said.split("\n") if "Overall exposure level" in line)
+    sys.stdout.write(level + "\n")
+
+    assert float(level.partition(": ")[2].split()[0]) < limit
