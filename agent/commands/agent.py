@@ -37,7 +37,6 @@ from agent.enrich import this_host
 from agent.enrich.packages import Packages
 from agent.enrich.procfs import boot_at_ns
 from agent.errors import ConfigError
-from agent.errors import HostUnsupported
 from agent.errors import StateError
 from agent.guard import Guard
 from agent.lock import HostLock
