@@ -45,7 +45,8 @@ def signals() -> None:
 
 def stops() -> None:
     """A job stops and continues when it is told, and its parent hears of both."""
-    child = subprocess.Popen(["sh", "-c", "kill -STOP $$; kill -TSTP $$; exit 7"])
+    # A group of its own: in an orphaned one, as below setsid, SIGTSTP is nothing (POSIX, General Information, 2.4.3).
+    child = subprocess.Popen(["sh", "-c", "kill -STOP $$; kill -TSTP $$; exit 7"], process_group=0)
     for _ in range(2):
         _, status = os.waitpid(child.pid, os.WUNTRACED)
         print("stopped", os.WIFSTOPPED(status) and os.WSTOPSIG(status), state(child.pid))
