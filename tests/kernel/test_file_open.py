@@ -250,7 +250,7 @@ def test_repeats_are_counted_and_every_change_of_writer_is_told(sensor: Sensed, 
     before = sensor.source.counters()["sensor.file_open.repeated"]
     pid = deeds.python(AGAIN, str(written))
     sensor.until(ProcessExit, lambda event: event.tgid == pid)
-    sensor.collect(0.3)
+    sensor.catch_up()
 
     told = [event.tgid == pid for event in sensor.all(FileOpen, lambda event: event.path == str(written))]
     assert told == [True, False, True, True]
@@ -266,7 +266,7 @@ def test_a_new_file_is_told_each_time(sensor: Sensed, tmp_path: Path) -> None:
     )
     pid = deeds.python(code, str(tmp_path / "made"))
     sensor.until(ProcessExit, lambda event: event.tgid == pid)
-    sensor.collect(0.3)
+    sensor.catch_up()
 
     assert [True] * 20 == [event.created for event in sensor.all(FileOpen, lambda event: event.path.endswith("/made"))]
 

@@ -60,7 +60,7 @@ def test_ordinary_programs(sensor: Sensed) -> None:
     """Every dynamic program calls mprotect when it starts; a build is told nothing."""
     build = "for i in 1 2 3; do echo 'int main(void) { return 0; }' | cc -xc - -o /dev/null && ls >/dev/null; done"
     family = {deeds.run("/bin/sh", "-c", build, cwd="/")}
-    sensor.collect(0.3)
+    sensor.catch_up()
     for fork in sensor.all(ProcessFork):
         family |= {fork.child_tgid} if fork.tgid in family else set()
 

@@ -216,7 +216,7 @@ def test_race_for_the_descriptor(sensor: Sensed, step: str, decoy: str) -> None:
     deed = networks.alone(networks.ASKING + races.PRELUDE + RACE.replace("STEP", step).replace("DECOY", decoy))
 
     sensor.until(NetAccept, lambda event: event.tgid == deed.pid and "fd_raced" in event.flags)
-    sensor.collect(0.3)
+    sensor.catch_up()
     events = sensor.all(NetAccept, lambda event: event.tgid == deed.pid)
     raced = [event for event in events if "fd_raced" in event.flags]
     assert len(raced) > 1  # never taken for a repetition

@@ -37,7 +37,7 @@ def test_one_exit_for_many_threads(sensor: Sensed) -> None:
     child.wait()
 
     sensor.of_pid(ProcessExit, child.pid)
-    sensor.collect(0.3)
+    sensor.catch_up()
     assert 1 == len(sensor.all(ProcessExit, lambda event: event.tgid == child.pid))
 
 

@@ -249,7 +249,7 @@ def test_repeats_are_counted(sensor: Sensed, files: Path) -> None:
     before = sensor.source.counters()["sensor.file_open.repeated"]
     pid = deeds.python(AGAIN, str(path))
     sensor.until(ProcessExit, lambda event: event.tgid == pid)
-    sensor.collect(0.3)
+    sensor.catch_up()
 
     events = sensor.all(FileOpen, lambda event: event.path == str(path))
     assert [(event.tgid == pid, event.changes) for event in events] == [
@@ -273,7 +273,7 @@ def test_a_log_that_is_emptied_is_told(sensor: Sensed, files: Path) -> None:
     path = files / "etc/passwd"
     pid = deeds.python(EMPTIED, str(path))
     sensor.until(ProcessExit, lambda event: event.tgid == pid)
-    sensor.collect(0.3)
+    sensor.catch_up()
 
     events = sensor.all(FileOpen, lambda event: event.tgid == pid)
     assert [0, os.O_TRUNC] == [event.flags_raw & os.O_TRUNC for event in events if event.path == str(path)]
@@ -295,7 +295,7 @@ def test_hidden_reads(sensor: Sensed, files: Path) -> None:
     path = str(files / "etc/shadow")
     pid = races.python(RACE, path)
     sensor.until(ProcessExit, lambda event: event.tgid == pid, timeout_s=30)
-    sensor.collect(0.3)
+    sensor.catch_up()
 
     events = sensor.all(FileOpen, lambda event: event.tgid == pid)
     raced = [event for event in events if "fd_raced" in event.flags]

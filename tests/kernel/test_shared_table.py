@@ -188,5 +188,5 @@ stop(pid)
 
     event = sensor.until(FdDup, lambda event: event.tgid == pid and "fd_raced" in event.flags)
     assert (0, 6, "127.0.0.1") == (event.new_fd, event.socket.protocol, event.socket.remote_address)
-    sensor.collect(0.3)
+    sensor.catch_up()
     assert 1000 == len(sensor.all(FdDup, lambda event: event.tgid == pid))

@@ -269,7 +269,7 @@ def test_race_for_the_descriptor(sensor: Sensed, decoy: str) -> None:
     deed = networks.alone(UNIX + races.PRELUDE + RACE.replace("DECOY", decoy))
 
     sensor.until(UnixConnect, lambda event: event.tgid == deed.pid and "fd_raced" in event.flags)
-    sensor.collect(0.3)
+    sensor.catch_up()
     events = sensor.all(UnixConnect, lambda event: event.tgid == deed.pid)
     assert {"@true"} == {event.path for event in events}
     assert all("fd_shared" in event.flags for event in events)

@@ -74,7 +74,7 @@ def test_refused(sensor: Sensed) -> None:
     pid = deeds.python(code)
 
     sensor.of_pid(UserId, pid)
-    sensor.collect(0.3)
+    sensor.catch_up()
     assert [1000] == [event.new.uid for event in sensor.all(UserId, lambda event: event.tgid == pid)]
 
 

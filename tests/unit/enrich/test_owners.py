@@ -63,8 +63,9 @@ def package(known: Owners, about: Finding) -> Package | None:
 def test_a_program_of_the_host_has_its_package(root: Path, known: Owners) -> None:
     """Name, version and that the file is as it was shipped; the finding waits while that is found out."""
     about = finding(root)
-    assert (None, False) == (known.complete(about)[0].package, known.complete(about)[1])
+    first, complete = known.complete(about)
 
+    assert (None, False) == (first.package, complete)
     assert Package(name="tools", version="1.2-3", manager="dpkg", intact=True) == package(known, about)
 
 
