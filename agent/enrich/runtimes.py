@@ -51,7 +51,10 @@ class Runtimes:
         self._limit = limit
         self._files: dict[FileId, Executable] = {}
         self._placed: dict[str, FileId] = {}
-        """Those that were at their path as process 1 sees it: no mount that a runtime makes for itself."""
+        """What is, or was, at each path: the first that was seen, then what process 1 sees there.
+
+        A mount that a runtime makes for itself has the path of one that was seen before.
+        """
 
     def seed(self) -> None:
         """Look at the usual places, as process 1 sees them."""
@@ -120,7 +123,8 @@ class Runtimes:
                 del self._placed[forgotten.path]
             self._counters.add("enrich.evicted_runtimes")
         self._files[exe.file] = exe
-        if self._at(exe.path) == exe.file:
+        if exe.path not in self._placed or self._at(exe.path) == exe.file:
+            # The first of a path is taken at its word: by now a container may have replaced it.
             self._placed[exe.path] = exe.file
 
 

@@ -53,7 +53,9 @@ _KERNEL_THREAD = re.compile(r"\[[^\[\]]{1,64}\]")
 
 def _in_shared_directory(event: ProcessExec, _: Context) -> str | None:
     program = _program(event)
-    return f"{program} was run from a directory that others write to" if program.startswith(_SHARED) else None
+    inside = event.filename if event.interpreted else event.path_in_root or program
+    shared = program.startswith(_SHARED) or inside.startswith(_SHARED)
+    return f"{program} was run from a directory that others write to" if shared else None
 
 
 def _hidden(event: ProcessExec, _: Context) -> str | None:
@@ -92,8 +94,14 @@ def _stack_or_heap(event: MemProtect, context: Context) -> str | None:
 
 
 def _program(event: ProcessExec) -> str:
-    """Return the path of what was run: of a script, that of the script as far as its caller told it."""
-    return event.filename if event.interpreted and event.filename.startswith("/") else event.path
+    """Return the path of what was run: of a script, that of the script as far as its caller told it.
+
+    In a chroot the caller's name begins at the root of that, which the program's two names tell.
+    """
+    if not event.interpreted or not event.filename.startswith("/"):
+        return event.path
+    root = event.path.removesuffix(event.path_in_root) if event.path_in_root else ""
+    return root + event.filename
 
 
 def _of_system(path: str) -> bool:

@@ -64,9 +64,18 @@ def in_cgroup(path: str) -> Iterator[RunningContainer]:
         try:
             with _container._started(f"vedette-{path.rpartition('/')[2][:12]}", directory) as container:
                 yield container
-        finally:  # runc leaves the directories above its own
-            for above in PurePosixPath(path).parents:
-                remove_cgroup(above.relative_to("/"))
+        finally:  # runc leaves the directories above its own, and removes its own a moment later on a busy machine
+            own = PurePosixPath(path).relative_to("/")
+            eventually(lambda: not [one for one in Path("/sys/fs/cgroup").glob(f"*/{own}") if not removed(one)], 10.0)
+            for above in own.parents:
+                remove_cgroup(above)
+
+
+def removed(cgroup: Path) -> bool:
+    """Remove a cgroup; answer whether it is gone."""
+    with suppress(OSError):
+        cgroup.rmdir()
+    return not cgroup.exists()
 
 
 def remove_cgroup(below: PurePosixPath) -> None:

@@ -231,6 +231,21 @@ def test_the_tables_are_bounded_and_what_falls_out_is_counted():
             "program_in_shared_directory",
             id="a script in a shared directory",
         ),
+        pytest.param(
+            {"path": "/tmp/t/bin/sh", "path_in_root": "/bin/sh", "interpreted": True, "filename": "/usr/x"},
+            "program_in_shared_directory",
+            id="a script in a chroot that is in a shared directory",
+        ),
+        pytest.param(
+            {"path": "/srv/t/bin/sh", "path_in_root": "/bin/sh", "interpreted": True, "filename": "/tmp/x"},
+            "program_in_shared_directory",
+            id="a script in the shared directory of a chroot",
+        ),
+        pytest.param(
+            {"path": "/srv/t/bin/sh", "path_in_root": "/bin/sh", "interpreted": True, "filename": "/usr/x"},
+            None,
+            id="a script in a chroot elsewhere",
+        ),
         pytest.param({"path": "/srv/.x"}, "hidden_program", id="hidden"),
         pytest.param(
             {"path": "/usr/bin/x", "ld_preload": "/usr/../srv/evil.so"}, "library_preloaded", id="out of the system"
