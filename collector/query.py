@@ -51,6 +51,12 @@ class Filters:
     """The latest so many."""
     hosts: tuple[str, ...] | None = None
     """Of hosts with these ids alone: what the asker may see."""
+    archived: bool | None = None
+    """Findings that are, or are not."""
+    until_at_ns: int | None = None
+    """Events alone."""
+    processes: tuple[str, ...] | None = None
+    """Events of processes with these uuids, or of their children."""
 
 
 def findings(state_dir: Path, filters: Filters, url: str | None = None) -> Iterator[dict[str, Any]]:
@@ -132,6 +138,12 @@ def _event_conditions(filters: Filters) -> tuple[str, dict[str, Any]]:
     if filters.since_at_ns is not None:
         clauses.append("at_ns >= $since")
         parameters["since"] = filters.since_at_ns
+    if filters.until_at_ns is not None:
+        clauses.append("at_ns <= $until")
+        parameters["until"] = filters.until_at_ns
+    if filters.processes is not None:
+        clauses.append("(list_contains($processes, actor.uuid) OR list_contains($processes, actor.parent_uuid))")
+        parameters["processes"] = list(filters.processes)
     if filters.hosts is not None:
         clauses.append("list_contains($hosts, host_id)")
         parameters["hosts"] = list(filters.hosts)
@@ -153,6 +165,8 @@ def _finding_conditions(filters: Filters) -> list[ColumnElement[bool]]:
         conditions.append(table.c.container_id.startswith(filters.container, autoescape=True))
     if filters.since_at_ns is not None:
         conditions.append(table.c.last_seen_at_ns >= filters.since_at_ns)
+    if filters.archived is not None:
+        conditions.append(table.c.archived == filters.archived)
     if filters.hosts is not None:
         conditions.append(table.c.host_id.in_(filters.hosts))
     return conditions

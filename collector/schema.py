@@ -1,4 +1,4 @@
-"""The SQL tables: agents, findings and containers.
+"""The SQL tables: agents, findings, containers, and what people say of findings.
 
 One row an agent's spool, one row an aggregated finding, one row a container of
 which something was said lately.  `document` is the finding in GuardDuty's shape,
@@ -8,6 +8,7 @@ as JSON; the other columns of `findings` are there to be filtered by.  Times are
 from __future__ import annotations
 
 from sqlalchemy import BigInteger
+from sqlalchemy import Boolean
 from sqlalchemy import Column
 from sqlalchemy import Float
 from sqlalchemy import Index
@@ -17,6 +18,7 @@ from sqlalchemy import MetaData
 from sqlalchemy import String
 from sqlalchemy import Table
 from sqlalchemy import Text
+from sqlalchemy import false
 
 VERSION = 1  # of these tables; a store that says another is refused, never guessed at
 
@@ -62,6 +64,9 @@ findings = Table(
     Column("first_seen_at_ns", BigInteger, nullable=False),
     Column("last_seen_at_ns", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
+    Column("archived", Boolean, nullable=False, server_default=false()),
+    Column("suppressed_by", String(16)),  # the rule that archived it
+    Column("feedback", String(16)),  # GuardDuty's Feedback
     Index("findings_by_last_seen", "last_seen_at_ns"),
     Index("findings_by_type", "type"),
 )
@@ -78,4 +83,43 @@ containers = Table(
     Column("pod_namespace", Text),
     Column("message", LargeBinary, nullable=False),  # the Container of event.proto
     Index("containers_by_time", "at_ns"),
+)
+
+finding_entries = Table(
+    "finding_entries",  # what was said of findings: archived, noted, useful or not
+    metadata,
+    Column("finding_id", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", String(16), nullable=False),
+    Column("text", Text),
+)
+
+occurrences = Table(
+    "occurrences",  # each with what names its event in the files
+    metadata,
+    Column("finding_id", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("host_id", String(255), nullable=False),
+    Column("spool_id", String(64), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("event_kind", Text, nullable=False),
+    Column("event_time_ns", BigInteger, nullable=False),
+    Column("process_pid", BigInteger, nullable=False),
+    Column("process_uuid", Text, nullable=False),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+    Column("criteria", Text, nullable=False),  # JSON, GuardDuty's FindingCriteria
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),  # occurrences that it held for
+    Column("last_at_ns", BigInteger),
 )

@@ -32,8 +32,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from collector import aggregate
 from collector import containers
 from collector import guardduty
+from collector import occurrences as happened
 from collector import places
 from collector import schema
+from collector import triage
 from collector.aggregate import Aggregate
 from collector.errors import StateError
 from collector.names import AgentKey
@@ -122,6 +124,9 @@ class Store:
         with self._transaction() as sql:
             filled = [containers.completed(sql, key.host_id, occurrence) for occurrence in occurrences]
             documents = [_keep(sql, origin, occurrence, now_ns) for occurrence in filled]
+            for occurrence, document in zip(filled, documents, strict=True):
+                named = happened.Named(document["id"], document["service"]["count"])
+                happened.keep(sql, key, named, occurrence)
             self._advance(sql, key, "findings", toll)
         return documents
 
@@ -211,7 +216,10 @@ def _keep(sql: Connection, origin: aggregate.Origin, occurrence: finding_pb2.Fin
         before = Aggregate(*(row[name] for name in Aggregate.__slots__))
         total = aggregate.add(before, occurrence.at_ns, now_ns)
     document = guardduty.document(origin, total, occurrence)
-    values = _columns(origin, total, occurrence) | {"document": json.dumps(document)}
+    values = _columns(origin, total, occurrence) | triage.judge(
+        sql, document, None if row is None else dict(row), now_ns
+    )
+    values["document"] = json.dumps(document)
     if row is None:
         sql.execute(insert(table).values(values))
     else:

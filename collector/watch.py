@@ -83,11 +83,13 @@ class Hub:
             self._watchers.discard(watcher)
 
     def publish(self, documents: list[dict[str, Any]]) -> None:
-        """Give findings that have just become durable to every watcher."""
+        """Give findings that have just become durable to every watcher; not those that a rule archived."""
         self.findings += len(documents)
         if not self._watchers:
             return
         for document in documents:
+            if document.get("service", {}).get("archived"):
+                continue
             row = json.dumps(document).encode()
             for watcher in self._watchers:
                 watcher.offer(row)
