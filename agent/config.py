@@ -33,6 +33,7 @@ from agent.metadata import EcsConfig
 from agent.metadata import HostConfig
 from agent.metadata import KubernetesConfig
 from agent.model import Sensitivity
+from agent.privacy import PrivacyConfig
 from agent.wording import ListedName
 
 _FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
@@ -163,6 +164,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: HostConfig = HostConfig()
     ecs: EcsConfig = EcsConfig()
     kubernetes: KubernetesConfig = KubernetesConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     spool: SpoolConfig = SpoolConfig()
 
     @property

@@ -71,6 +71,8 @@ def allowed(declared: inspect.Type) -> str:
             return _one_of(declared.values)
         case inspect.EnumType():
             return _one_of([one.value for one in declared.cls])
+        case inspect.BoolType():
+            return "true or false"
         case inspect.IntType():
             least = f", at least {declared.ge}" if declared.ge is not None else ""
             return "a whole number" + least + (f", at most {declared.le}" if declared.le is not None else "")
@@ -106,6 +108,8 @@ def spelled(value: object) -> str:
     match value:
         case None:
             return ""
+        case bool():
+            return "true" if value else "false"
         case Enum():
             return spelled(value.value)
         case str() | Path():

@@ -30,6 +30,7 @@ from agent.config import Config
 from agent.counters import Counters
 from agent.decode import Decoder
 from agent.deliver.delivery import Delivery
+from agent.deliver.redaction import Redaction
 from agent.deliver.spool import Spool
 from agent.deliver.target import Target
 from agent.enrich import Enricher
@@ -88,6 +89,7 @@ def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
         disabled = disabled_kinds(settings)
         judging.levels(settings.findings)
         findings.known_excuses(settings.findings.known_good)
+        _redaction(settings, Counters())
         target = _target(settings)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
@@ -129,6 +131,11 @@ def disabled_kinds(settings: Config) -> frozenset[str]:
 def _target(settings: Config) -> Target:
     files = settings.collector
     return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
+
+
+def _redaction(settings: Config, counters: Counters) -> Redaction | None:
+    """Return what keeps secrets here; None where they may leave.  Raises ConfigError for a pattern that is none."""
+    return Redaction(counters, settings.privacy.patterns) if settings.privacy.redact else None
 
 
 def _alone(lock_file: Path, stop: _process.Stop) -> bool:
@@ -232,7 +239,13 @@ class _Agent:
         self._known.start()
         known, counters = self._known, self._counters
         delivery = Delivery(
-            spool=spool, host=self._host, target=self._target, counters=counters, probes=statuses, place=known.place
+            spool=spool,
+            host=self._host,
+            target=self._target,
+            counters=counters,
+            probes=statuses,
+            place=known.place,
+            redaction=_redaction(self._settings, counters),
         )
         closing.callback(_part, delivery)
         delivery.start()

@@ -1,5 +1,7 @@
 """Stage 5: what was seen and found leaves for the collector, by way of the disk.
 
+secrets     what a secret looks like in the arguments of a program
+redaction   secrets leave out of what leaves
 wire        model -> protobuf, and nothing else
 lanes       the nouns of the spool: a lane, a row, a gap
 spoolfile   rows in one SQLite file

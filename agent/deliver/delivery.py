@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from agent.counters import Counters
 from agent.deliver.lanes import Lane
+from agent.deliver.redaction import Redaction
 from agent.deliver.sender import Sender
 from agent.deliver.spool import Spool
 from agent.deliver.target import Target
@@ -41,11 +42,13 @@ class Delivery:
         counters: Counters,
         probes: tuple[ProbeStatus, ...],
         place: Callable[[], Place] = Place,
+        redaction: Redaction | None = None,
     ) -> None:
-        """`place` says what is known by now of where the host is."""
+        """`place` says what is known by now of where the host is; `redaction` is None where secrets may leave."""
         self._spool = spool
         self._place = place
         self._probes = probes
+        self._redaction = redaction
         self._encoder = Encoder(counters)
         self._sender = Sender(
             spool=spool,
@@ -67,7 +70,9 @@ class Delivery:
         self._sender.start()
 
     def event(self, event: Event, surroundings: Surroundings, sha256: str | None) -> None:
-        """Encode an event and keep it for the next batch."""
+        """Encode an event, without its secrets, and keep it for the next batch."""
+        if self._redaction is not None:
+            event = self._redaction.event(event)
         self._gather(self._encoder.event(event, surroundings, sha256))
 
     def container(self, container: Container) -> None:
@@ -86,6 +91,8 @@ class Delivery:
 
     def finding(self, finding: Finding) -> None:
         """Put a finding into the spool, durable when this returns, and send it at once."""
+        if self._redaction is not None:
+            finding = self._redaction.finding(finding)
         self._spool.append(Lane.FINDINGS, 1, self._encoder.finding(finding))
         self._sender.wake()
 

@@ -79,7 +79,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     flags: tuple[str, ...] = ()
     """How far the record can be trusted: `truncated`, `user_memory`, `fd_shared`, `fd_raced`, `read_error`,
     `owner_unsure`, `outcome_unknown`, `sampled`, `environment_cut`;
-    agent/probes/header.py says what each means."""
+    agent/probes/header.py says what each means. One that leaves without its secrets says `redacted`, too."""
     via: str | None = None
     """`io_uring`, or `compat` for the 32-bit system calls; None for the ordinary way, or where the hook cannot tell."""
     existing: bool = False

@@ -79,6 +79,10 @@ api_server = "https://10.0.0.1:6443"
 kubelet = "https://127.0.0.1:10250"
 token_file = "/etc/vedette/token"
 
+[privacy]
+redact = false
+patterns = ["corp-[0-9]{8}"]
+
 [spool]
 limit_bytes = 1_048_576
 """

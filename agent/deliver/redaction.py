@@ -1,0 +1,244 @@
+"""Secrets leave out of what leaves: passwords and tokens in arguments become `***`.
+
+Here, at the door of the spool, and nowhere before: what is judged is judged as it
+was.  `agent/deliver/secrets.py` has what is taken for a secret.
+
+Blind to: a secret that has no name before it and no form of its own (`echo s3cret |
+chpasswd`), one that was cut in two where the kernel's record had no room, and what
+is in the path or the name of a file.  What is no secret and looks like one goes, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from agent.counters import Counters
+from agent.deliver.secrets import HINTS
+from agent.deliver.secrets import LOGIN
+from agent.deliver.secrets import LOGINS
+from agent.deliver.secrets import OPTION
+from agent.deliver.secrets import TEXTS
+from agent.deliver.secrets import Options
+from agent.deliver.secrets import options_of
+from agent.errors import ConfigError
+from agent.model import Event
+from agent.model import Evidence
+from agent.model import Finding
+from agent.model import ModuleLoad
+from agent.model import Mount
+from agent.model import ProcessExec
+
+STAND_IN = "***"
+FLAG = "redacted"
+"""Among the flags of an event that does not say all it could."""
+_REGEX_BYTES = 1 << 18  # what one may take, compiled and with the states it has been in: as for rules
+_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s\"']+")
+_BREAKS = ";|&("
+_NO_VALUE = ("-", "$", "`")
+"""How what follows an option begins when it is no secret: another option, or what a shell has yet to fill in."""
+
+
+class Redaction:
+    """Replaces what is taken for a secret, and counts it."""
+
+    def __init__(self, counters: Counters, patterns: Sequence[str] = ()) -> None:
+        """`patterns`: of the operator's own, in RE2's words. Raises ConfigError for one that RE2 does not take."""
+        self._counters = counters
+        self._own = [_compiled(pattern) for pattern in patterns]
+
+    def event(self, event: Event) -> Event:
+        """Return the event as it may leave."""
+        if isinstance(event, ProcessExec):
+            return self._exec(event)
+        if isinstance(event, Mount):
+            return self._replaced(event, source=event.source, value=event.value)
+        if isinstance(event, ModuleLoad):
+            return self._replaced(event, parameters=event.parameters)
+        return event
+
+    def finding(self, finding: Finding) -> Finding:
+        """Return the finding as it may leave."""
+        evidence = self._evidence(finding.evidence)
+        return msgspec.structs.replace(finding, title=self.text(finding.title), evidence=evidence)
+
+    def text(self, text: str) -> str:
+        """Return a text without secrets; a command line is one, too."""
+        (redacted,) = self._texts([text])
+        return redacted
+
+    def _exec(self, event: ProcessExec) -> ProcessExec:
+        given = (*event.args, *event.args_tail)
+        clean = self._texts(given)
+        if clean == given:
+            return event
+        parts = len(event.args)
+        flags = (*event.flags, FLAG)
+        return msgspec.structs.replace(event, args=clean[:parts], args_tail=clean[parts:], flags=flags)
+
+    def _replaced(self, event: Event, **texts: str | None) -> Event:
+        clean = {name: None if text is None else self.text(text) for name, text in texts.items()}
+        if clean == texts:
+            return event
+        changed: Any = {**clean, "flags": (*event.flags, FLAG)}
+        return msgspec.structs.replace(event, **changed)
+
+    def _evidence(self, evidence: Evidence) -> Evidence:
+        signals = tuple(msgspec.structs.replace(signal, reason=self.text(signal.reason)) for signal in evidence.signals)
+        rule = evidence.rule
+        if rule is not None:
+            rule = msgspec.structs.replace(rule, matched=tuple(map(self.text, rule.matched)))
+        return msgspec.structs.replace(
+            evidence,
+            reason=self.text(evidence.reason),
+            command_line_example=evidence.command_line_example and self.text(evidence.command_line_example),
+            mount_source=evidence.mount_source and self.text(evidence.mount_source),
+            signals=signals,
+            rule=rule,
+        )
+
+    def _texts(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return arguments, or texts, without secrets."""
+        given = tuple(texts)
+        small = "\n".join(given).lower()
+        clean, count = given, 0
+        if any(hint in small for hint in HINTS):
+            clean, count = _known(given)
+        for own in self._own:
+            clean, more = _each(clean, own)
+            count += more
+        if count:
+            self._counters.add("deliver.redacted_values", count)
+        return clean
+
+
+Substitute = Callable[[str], tuple[str, int]]
+"""Returns a text without secrets, and how many those were."""
+
+
+def _known(given: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Return arguments without what is known as a secret, and how many those were."""
+    clean, count = _arguments(given)
+    for substitute in (_inner, *_SUBSTITUTES):
+        clean, more = _each(clean, substitute)
+        count += more
+    return clean, count
+
+
+def _each(texts: tuple[str, ...], substitute: Substitute) -> tuple[tuple[str, ...], int]:
+    found = [substitute(text) for text in texts]
+    return tuple(text for text, _ in found), sum(count for _, count in found)
+
+
+def _inner(text: str) -> tuple[str, int]:
+    """Redact the arguments of a command line that is one argument: of `sh -c`."""
+    words = list(_WORD.finditer(text))
+    if len(words) < 2:  # noqa: PLR2004  # a program and an option
+        return text, 0
+    clean, count = _arguments(tuple(word.group() for word in words))
+    if not count:
+        return text, 0
+    pieces, at = [], 0
+    for word, instead in zip(words, clean, strict=True):
+        pieces += [text[at : word.start()], instead]
+        at = word.end()
+    return "".join((*pieces, text[at:])), count
+
+
+def _arguments(args: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
+    """Redact by the program and the option before."""
+    clean: list[str] = []
+    count = 0
+    for arg, (options, before) in zip(args, _context(args), strict=True):
+        redacted = _by_option(arg, options, before)
+        clean.append(redacted)
+        count += redacted != arg
+    return tuple(clean), count
+
+
+def _context(args: tuple[str, ...]) -> Iterator[tuple[Options, str]]:
+    """Yield of each argument whose options it may be one of, and the argument before it."""
+    options, before, login = Options(), "", False
+    for arg in args:
+        yield options, before
+        name = arg.rpartition("/")[2].lstrip(_BREAKS).rstrip(_BREAKS)
+        if before.endswith(tuple(_BREAKS)):
+            options, login = Options(), False
+        if not before.startswith("--") or before == "--":  # else it is what an option says: `--name mysql`
+            login = login or LOGINS.fullmatch(name) is not None
+            options = LOGIN if login and arg == "login" else options_of(name) or options
+        before = arg
+
+
+def _by_option(arg: str, options: Options, before: str) -> str:
+    if OPTION.fullmatch(before) and arg and not arg.startswith(_NO_VALUE):
+        return STAND_IN
+    if before in options.apart and not arg.startswith(("$", "`")):
+        return STAND_IN
+    if before in options.pairs:
+        return _paired(arg)
+    for option in options.pairs:
+        if not option.startswith("--") and arg.startswith(option) and not arg.startswith("--"):
+            return option + _paired(arg.removeprefix(option))
+    for option in options.glued:
+        if arg.startswith(option) and len(arg) > len(option):
+            return option + STAND_IN
+    return arg
+
+
+def _paired(arg: str) -> str:
+    """Return `USER:***` for `USER:SECRET`; a user alone stays."""
+    found = re.fullmatch(r"([^:%]*[:%]).+", arg, re.DOTALL)
+    return f"{found[1]}{STAND_IN}" if found else arg
+
+
+def _substitute_of(pattern: re.Pattern[str]) -> Substitute:
+    def replace(found: re.Match[str]) -> str:
+        secret = found.group(1)
+        if secret.strip("\"'") in {"", STAND_IN} or secret.lstrip("\"'").startswith(("$", "`", STAND_IN)):
+            return found.group()
+        begins, ends = found.start(1) - found.start(), found.end(1) - found.start()
+        return f"{found.group()[:begins]}{STAND_IN}{found.group()[ends:]}"
+
+    def substitute(text: str) -> tuple[str, int]:
+        clean, count = pattern.subn(replace, text)
+        return (clean, count) if clean != text else (text, 0)
+
+    return substitute
+
+
+_SUBSTITUTES = tuple(map(_substitute_of, TEXTS))
+
+
+def _compiled(pattern: str) -> Substitute:
+    """Return what replaces the first group of an operator's pattern, or all of it where it has none."""
+    import re2  # noqa: PLC0415  4 MiB that an agent without such a pattern does not need
+
+    options = re2.Options()
+    options.max_mem = _REGEX_BYTES
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern.encode(), options)
+    except re2.error as error:
+        said = error.args[0] if error.args else "not understood"
+        told = said.decode() if isinstance(said, bytes) else said
+        raise ConfigError(f"privacy.patterns: {pattern!r} is no expression of RE2: {told}") from error
+    group = 1 if compiled.groups else 0
+
+    def substitute(text: str) -> tuple[str, int]:
+        raw = text.encode("utf-8", "backslashreplace")
+        spans = [found.span(group) for found in compiled.finditer(raw)]
+        spans = [(begins, ends) for begins, ends in spans if 0 <= begins < ends]
+        if not spans:
+            return text, 0
+        for begins, ends in reversed(spans):
+            raw = raw[:begins] + STAND_IN.encode() + raw[ends:]
+        return raw.decode("utf-8", "replace"), len(spans)
+
+    return substitute
