@@ -41,6 +41,8 @@ agents = Table(
     Column("probes", Text, nullable=False),  # JSON: each with its name and state
     Column("counters", Text, nullable=False),  # JSON
     Column("resident_bytes", BigInteger),
+    Column("standing", Text),  # JSON: processor time, spool, clock offset, policy; None before the first health
+    Column("labels", Text),  # JSON: the operator's words about the host
     Column("first_seen_at_ns", BigInteger, nullable=False),
     Column("last_seen_at_ns", BigInteger, nullable=False),
     *(Column(f"{lane}_{count}", BigInteger, nullable=False) for lane in LANES for count in COUNTS),
@@ -122,4 +124,27 @@ suppressions = Table(
     Column("created_by", Text, nullable=False),
     Column("count", BigInteger, nullable=False),  # occurrences that it held for
     Column("last_at_ns", BigInteger),
+)
+
+policies = Table(
+    "policies",  # what agents are to do, by who is meant
+    metadata,
+    Column("selector", String(320), primary_key=True),
+    Column("document", Text, nullable=False),  # JSON, as docs/policy.md has it
+    Column("changed_at_ns", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
+lists = Table(
+    "lists",  # threat and trusted lists that policies name
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("category", String(32), nullable=False),
+    Column("format", String(32), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("changed_at_ns", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Index("lists_by_content", "sha256"),
 )

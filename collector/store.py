@@ -15,6 +15,7 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,10 @@ class Store:
             gaps = json.loads(row[f"{lane}_gaps"]) + [list(gap) for gap in toll.missing]
             values[f"{lane}_gaps"] = json.dumps(gaps[-GAPS_KEPT:])
         sql.execute(update(table).where(_is(key)).values(values))
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Return a transaction, for what keeps its own tables: durable when the block ends. Raises StateError."""
+        return self._transaction()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
