@@ -27,6 +27,7 @@ from msgspec import inspect
 from agent import wording
 from agent.containing import ContainersConfig
 from agent.errors import ConfigError
+from agent.joining import EnrolmentConfig
 from agent.listing import IntelConfig
 from agent.listing import RulesConfig
 from agent.metadata import EcsConfig
@@ -52,7 +53,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="`unix:///PATH`, or `HOST:PORT`. Plain text goes to unix sockets and loopback alone; any other "
-            "address needs the three files below. Without it: `collector.sock` in `state_dir`."
+            "address needs the three files below, or `[enrolment]`. Without it: a token's, or `collector.sock` in `state_dir`."
         ),
     ] = None
     ca_file: Annotated[Path | None, Meta(description="PEM: who signs the collector's certificate.")] = None
@@ -156,6 +157,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, description="How often counters and memory are reported to the collector.")
     ] = 10
     collector: CollectorConfig = CollectorConfig()
+    enrolment: EnrolmentConfig = EnrolmentConfig()
     sensor: SensorConfig = SensorConfig()
     findings: FindingsConfig = FindingsConfig()
     containers: ContainersConfig = ContainersConfig()

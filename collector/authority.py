@@ -13,9 +13,7 @@ that are watched.
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -34,6 +32,8 @@ from collector.certificates import Signer
 from collector.certificates import Wish
 from collector.errors import ConfigError
 from collector.errors import StateError
+from collector.replacing import locked
+from collector.replacing import replace
 
 AUTHORITY_DAYS = 3650
 AGENT_DAYS = 90  # short: it is renewed without a person
@@ -86,7 +86,7 @@ class Authority:
             gone = {each.subject for each in older}
             living = (one for one in self._issued() if one.not_valid_after_utc > self._time())
             names = sorted({certificates.common_name(one.subject) for one in living if one.issuer in gone})
-            _write(self.bundle, certificates.pem(newest), 0o644)
+            replace(self.bundle, certificates.pem(newest), 0o644)
             self._write_crl([newest], self._revoked())
             return names
 
@@ -100,7 +100,7 @@ class Authority:
         with self._locked():
             by = self._signer(self._authorities()[0])
             made = certificates.signed(wish, key, by=by, now=self._time())
-            _write(self._directory / "issued" / f"{made.serial_number:x}.pem", certificates.pem(made), 0o644)
+            replace(self._directory / "issued" / f"{made.serial_number:x}.pem", certificates.pem(made), 0o644)
             return certificates.pem(made)
 
     def revoke(self, which: str) -> list[Entry]:
@@ -131,12 +131,8 @@ class Authority:
         """Hold the directory alone. Raises StateError."""
         if not self._directory.is_dir():
             raise StateError(f"{self._directory}: no authority is here; `vedette pki init` makes one")
-        try:
-            with (self._directory / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except OSError as exc:
-            raise StateError(f"{exc.filename or self._directory}: {exc.strerror}") from exc
+        with locked(self._directory / "lock"):
+            yield
 
     def _begin(self, name: str, days: int, older: list[x509.Certificate]) -> None:
         """Make an authority and put it before those that there are; its key first, so that no crash loses one."""
@@ -145,10 +141,10 @@ class Authority:
         unique = x509.NameAttribute(NameOID.SERIAL_NUMBER, os.urandom(8).hex())
         subject = x509.Name([unique, x509.NameAttribute(NameOID.COMMON_NAME, name)])
         made = certificates.self_signed(subject, key, now=self._time(), days=days)
-        _write(self._key_file(made), certificates.private_pem(key), 0o600)
-        _write(self._key_file(made).with_suffix(".pem"), certificates.pem(made), 0o644)
+        replace(self._key_file(made), certificates.private_pem(key), 0o600)
+        replace(self._key_file(made).with_suffix(".pem"), certificates.pem(made), 0o644)
         self._write_crl([made, *older], self._revoked())
-        _write(self.bundle, b"".join(map(certificates.pem, [made, *older])), 0o644)
+        replace(self.bundle, b"".join(map(certificates.pem, [made, *older])), 0o644)
 
     def _write_crl(self, authorities: Sequence[x509.Certificate], revoked: dict[int, dt.datetime]) -> None:
         """Write what is revoked, each certificate in the list of the authority that signed it."""
@@ -159,7 +155,7 @@ class Authority:
             theirs = {serial: at for serial, at in revoked.items() if serial in own}
             signer = self._signer(authority)
             lists.append(certificates.revocation_list(signer, revoked=theirs, now=self._time()))
-        _write(self.crl, b"".join(lists), 0o644)
+        replace(self.crl, b"".join(lists), 0o644)
 
     def _revoked(self) -> dict[int, dt.datetime]:
         if not self.crl.exists():
@@ -205,14 +201,3 @@ def _read(path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except ValueError as exc:
         raise StateError(f"{path}: not certificates in PEM: {exc}") from exc
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file whole, and have it on disk before it has its name."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    Path(name).replace(path)

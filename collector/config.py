@@ -17,6 +17,8 @@ from collector.errors import ConfigError
 
 _NAMED_KEY = re.compile(r"`([^`]+)`")
 
+_CERTIFICATE_DAYS_MAX = 397  # what browsers take of a certificate: longer, and it is not renewed by itself any more
+
 NO_ACCOUNT = "000000000000"
 NO_REGION = "local"
 """What findings say where neither the configuration nor the instance does."""
@@ -32,6 +34,30 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What was revoked; read again when it changes."""
 
 
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where hosts without a certificate ask for one, and by which authority they get it."""
+
+    listen: str
+    """`host:port`; TLS with the certificate of `[tls]`, and none asked of the client."""
+    authority_dir: Path
+    """Of `vedette pki`; it holds the authority's key."""
+    collector_address: str = ""
+    """What hosts are told to dial; empty: what their token or configuration says."""
+    certificate_days: int = 30
+    ec2_certificates: Path | None = None
+    """A directory with AWS's certificates, `REGION.pem`; None: no instance identity documents are taken."""
+    ec2_accounts: tuple[str, ...] = ()
+    ec2_regions: tuple[str, ...] = ()
+    """Empty for all of which there is a certificate."""
+    ec2_max_age_s: int = 3600
+    """How long ago an instance may have been started."""
+
+    @property
+    def address(self) -> Address:
+        """Return where to listen. Raises ConfigError when it is no address."""
+        return parse(self.listen)
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one collector runs."""
 
@@ -41,6 +67,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     socket_group: str | None = None
     """Who may use a unix socket beside its owner; None for nobody."""
     tls: Tls | None = None
+    enrolment: Enrolment | None = None
     account_id: str = NO_ACCOUNT
     """What findings carry as accountId; twelve digits on AWS."""
     region: str = NO_REGION
@@ -92,6 +119,21 @@ def check(config: Config) -> None:
         )
     for name in config.tls.__struct_fields__ if config.tls else ():
         _check_readable(name, getattr(config.tls, name))
+    if config.enrolment is not None:
+        _check_enrolment(config.enrolment, config.tls)
+
+
+def _check_enrolment(enrolment: Enrolment, tls: Tls | None) -> None:
+    if tls is None or tls.crl_file is None:
+        raise ConfigError("`enrolment` needs [tls] with `crl_file`, so that a host that joined can be sent away")
+    if enrolment.address.path is not None:
+        raise ConfigError(f"`enrolment.listen` {enrolment.listen} must be HOST:PORT: hosts reach it by network")
+    if not 0 < enrolment.certificate_days <= _CERTIFICATE_DAYS_MAX:
+        raise ConfigError(f"`enrolment.certificate_days` must be from 1 to {_CERTIFICATE_DAYS_MAX}")
+    if not (enrolment.authority_dir / "ca.pem").is_file():
+        raise ConfigError(f"`enrolment.authority_dir` {enrolment.authority_dir}: `vedette pki init` makes one")
+    if enrolment.ec2_certificates is not None and not enrolment.ec2_accounts:
+        raise ConfigError("`enrolment.ec2_accounts` must name the accounts whose instances may join")
 
 
 def _check_readable(name: str, path: Path | None) -> None:

@@ -39,6 +39,10 @@ class IdentityError(PeerError):
     """An agent claims a name that its certificate does not carry, or has one that does not count any more."""
 
 
+class Denied(PeerError):
+    """Who asks for a certificate does not get one: shown to them, and in the log."""
+
+
 class StateError(PeerError):
     """The state directory or what is in it cannot be read or written; may pass, as a full disk does."""
 

@@ -27,6 +27,7 @@ import grpc
 
 from collector import compact
 from collector import config as configuration
+from collector import strangers
 from collector.address import Address
 from collector.address import require_free
 from collector.config import Config
@@ -88,6 +89,7 @@ class Server:
         self._disk = ThreadPoolExecutor(DISK_THREADS, "disk")
         self._stopped = threading.Event()
         self._server: grpc.aio.Server | None = None
+        self._strangers: strangers.Strangers | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> str:
@@ -141,6 +143,7 @@ class Server:
         self._server.add_generic_rpc_handlers((self._ingest.handler(), self._query.handler()))
         bound = _bind(self._server, self._config.address, keeping.trust)
         _share(bound, self._config.socket_group)
+        self._strangers = await strangers.opened(self._config.enrolment, keeping.trust, self._server)
         await self._server.start()
         self._tasks = [
             asyncio.create_task(self._compact_for_ever(keeping)),
@@ -154,6 +157,8 @@ class Server:
             return
         stopping = asyncio.create_task(self._server.stop(grace_s))
         self._query.close()
+        if self._strangers is not None:
+            await self._strangers.close(grace_s)
         await self._ingest.drain()
         await stopping
         await self._ingest.drain()

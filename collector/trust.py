@@ -44,6 +44,7 @@ class Trust:
         self._now = now
         self._pair_stamp = _stamp(self._pair_files)
         self._pair = self._read_pair()
+        self._open_stamp = self._pair_stamp
         self._revoked_stamp = _stamp(self._revoked_files)
         self._revoked = self._read_revoked()
         self._said: str | None = None
@@ -60,6 +61,11 @@ class Trust:
         """Return credentials that demand a certificate of the client, and look at the files at each connection."""
         fetch: Any = self._changed_pair  # gRPC takes None for no change, which its stubs do not say
         return grpc.dynamic_ssl_server_credentials(self._pair, fetch, require_client_authentication=True)
+
+    def open_credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that demand none of the client: for who comes to ask for a certificate."""
+        fetch: Any = self._changed_open
+        return grpc.dynamic_ssl_server_credentials(self._open(), fetch, require_client_authentication=False)
 
     def look(self) -> bool:
         """Read the list of what was revoked if it changed; tell whether it did."""
@@ -94,6 +100,22 @@ class Trust:
             return self._read_pair()
         except ConfigError as exc:
             self._complain(f"{exc}; connections are served with what was there before")
+            return None
+
+    def _open(self) -> grpc.ServerCertificateConfiguration:
+        _, certificate, key = (_read(path) for path in self._pair_files)
+        _check(self._tls)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)])
+
+    def _changed_open(self) -> grpc.ServerCertificateConfiguration | None:
+        """As `_changed_pair`, which tells what is wrong with the files: this one need not."""
+        stamp = _stamp(self._pair_files)
+        if stamp == self._open_stamp:
+            return None
+        self._open_stamp = stamp
+        try:
+            return self._open()
+        except ConfigError:
             return None
 
     def _read_pair(self) -> grpc.ServerCertificateConfiguration:

@@ -30,6 +30,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.classify": ("agent.findings", "agent.intel", "agent.model", "agent.counters", "agent.errors"),
     "agent.rules": ("agent.findings", "agent.model", "agent.counters", "agent.errors", "agent.wording"),
     "agent.deliver": ("agent.model", "agent.counters", "agent.errors", "agent.version", "vedette"),
+    # A child asks; what it asks with is the delivery's connection and the question to EC2's metadata service.
+    "agent.enrol": (
+        "agent.deliver.client",
+        "agent.deliver.target",
+        "agent.enrich.place.asking",
+        "agent.errors",
+        "agent.version",
+        "vedette",
+    ),
     "agent.simulate": ("agent.model", "agent.errors"),
     # Stages arrive at the pipeline as arguments.
     "agent.stages": ("agent.model",),
@@ -46,7 +55,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agent.containing",
         "agent.metadata",
         "agent.privacy",
+        "agent.joining",
     ),
+    "agent.joining": (),
     "agent.listing": (),
     "agent.containing": (),
     "agent.privacy": (),
@@ -72,8 +83,16 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     # The loader child exits, and bcc's 120 MB with it.
     "bcc": ("agent/sensor/ebpf/compiling.py", "agent/sensor/ebpf/attach.py"),
     # Loaded for the delivery anyway, so that containerd and cri-o, which speak nothing else, cost no other library.
-    "grpc": ("agent/deliver/client.py", "agent/enrich/asking/cri.py", "agent/commands/_query.py", "collector/"),
+    "grpc": (
+        "agent/deliver/client.py",
+        "agent/enrich/asking/cri.py",
+        "agent/commands/_query.py",
+        "agent/enrol/dialling.py",
+        "collector/",
+    ),
     "pyroute2": ("agent/sensor/existing/sockets.py",),  # a child that exits, and 20 MB with it
+    # 9 MB: made and read by the child that asks for a certificate.
+    "cryptography": ("agent/enrol/asking.py", "agent/commands/_joining.py", "collector/"),
     "rich": ("agent/commands/",),  # for people; the agent process never pays for it
     "sigma": ("agent/commands/_sigma.py",),  # 40 MB, for who imports rules
     "yaml": ("agent/commands/_sigma.py",),  # comes with it

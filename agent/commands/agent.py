@@ -16,6 +16,7 @@ from agent import probes
 from agent.canary import Canaries
 from agent.classify import Classifier
 from agent.commands import _containers
+from agent.commands import _enrolling
 from agent.commands import _judging as judging
 from agent.commands import _memory
 from agent.commands import _names
@@ -32,7 +33,6 @@ from agent.decode import Decoder
 from agent.deliver.delivery import Delivery
 from agent.deliver.redaction import Redaction
 from agent.deliver.spool import Spool
-from agent.deliver.target import Target
 from agent.enrich import Enricher
 from agent.enrich import this_host
 from agent.enrich.packages import Packages
@@ -90,7 +90,7 @@ def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
         judging.levels(settings.findings)
         findings.known_excuses(settings.findings.known_good)
         _redaction(settings, Counters())
-        target = _target(settings)
+        reporting = _enrolling.reporting(settings, this_host().id)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
     requirements.require_root()  # before anything is said, made or waited for
@@ -100,7 +100,7 @@ def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
         _log.warning("no precedence over other processes (CAP_SYS_NICE): a busy host may lose events")
     stop = _process.stop_on_signals()
     if supervisor is not None or _alone(settings.lock_file, stop):
-        _Agent(settings, path, target).watch(wanted, disabled, stop)
+        _Agent(settings, path, reporting).watch(wanted, disabled, stop)
 
 
 def _with_sensor(settings: Config, sensor: str | None) -> Config:
@@ -128,11 +128,6 @@ def disabled_kinds(settings: Config) -> frozenset[str]:
         raise ConfigError(f"sensor.disabled_kinds: {exc}") from exc
 
 
-def _target(settings: Config) -> Target:
-    files = settings.collector
-    return Target.parse(settings.address, ca=files.ca_file, cert=files.cert_file, key=files.key_file)
-
-
 def _redaction(settings: Config, counters: Counters) -> Redaction | None:
     """Return what keeps secrets here; None where they may leave.  Raises ConfigError for a pattern that is none."""
     return Redaction(counters, settings.privacy.patterns) if settings.privacy.redact else None
@@ -146,10 +141,10 @@ def _alone(lock_file: Path, stop: _process.Stop) -> bool:
 class _Agent:
     """The stages of one run, and what they share."""
 
-    def __init__(self, settings: Config, path: Path, target: Target) -> None:
+    def __init__(self, settings: Config, path: Path, reporting: _enrolling.Reporting) -> None:
         self._settings = settings
         self._path = path
-        self._target = target
+        self._reporting = reporting
         self._counters = Counters()
         self._host = this_host()
         self._excuses = findings.known_excuses(settings.findings.known_good)
@@ -241,7 +236,7 @@ class _Agent:
         delivery = Delivery(
             spool=spool,
             host=self._host,
-            target=self._target,
+            target=self._reporting.begin(closing),
             counters=counters,
             probes=statuses,
             place=known.place,

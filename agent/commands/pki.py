@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from agent.errors import PeerError
+from agent.commands import _joining
+from agent.commands._joining import directory_option
+from agent.commands._joining import refusing
 from agent.errors import StateError
 from agent.terminal import escape
 from collector import authority as authorities
@@ -20,19 +20,13 @@ from collector.authority import Authority
 from collector.certificates import Issued
 from collector.certificates import Role
 from collector.certificates import Wish
-from collector.errors import CollectorFault
+from collector.members import Members
+from collector.members import by_hand
 
 _SOON = dt.timedelta(days=14)  # when a certificate that nobody renews is worth a word
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
-_directory = click.option(
-    "--directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("/etc/vedette/pki"),
-    show_default=True,
-    help="Where the authority is kept; its keys are there.",
-)
 _out = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -46,7 +40,7 @@ def _days(default: int) -> Callable[[_Command], _Command]:
     return click.option("--days", type=days, default=default, show_default=True, help="How long it holds.")
 
 
-@click.group("pki")
+@click.group("pki", commands=[_joining.token, _joining.allow])
 def command() -> None:
     """Make certificates for mutual TLS: an authority of your own, for agents and collectors.
 
@@ -57,17 +51,18 @@ def command() -> None:
       vedette pki init
       vedette pki collector collector.example --out collector
       vedette pki agent $(cat /etc/machine-id) --out agent
+      vedette pki token create --help
       vedette pki list
     """
 
 
 @command.command("init")
-@_directory
+@directory_option
 @click.option("--name", default="Vedette", show_default=True, help="What the authority is called.")
 @_days(authorities.AUTHORITY_DAYS)
 def init(directory: Path, name: str, days: int) -> None:
     """Make the authority."""
-    with _refusing():
+    with refusing():
         made = Authority(directory)
         made.init(name, days)
     click.echo(f"made an authority in {directory}; agents and collectors get {made.bundle}, nobody gets its keys")
@@ -75,7 +70,7 @@ def init(directory: Path, name: str, days: int) -> None:
 
 @command.command("agent")
 @click.argument("name")
-@_directory
+@directory_option
 @_out
 @_days(authorities.AGENT_DAYS)
 def agent(name: str, directory: Path, out: Path, days: int) -> None:
@@ -85,7 +80,7 @@ def agent(name: str, directory: Path, out: Path, days: int) -> None:
 
 @command.command("reader")
 @click.argument("name")
-@_directory
+@directory_option
 @_out
 @_days(authorities.AGENT_DAYS)
 def reader(name: str, directory: Path, out: Path, days: int) -> None:
@@ -95,7 +90,7 @@ def reader(name: str, directory: Path, out: Path, days: int) -> None:
 
 @command.command("collector")
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
-@_directory
+@directory_option
 @_out
 @_days(authorities.COLLECTOR_DAYS)
 def collector(addresses: tuple[str, ...], directory: Path, out: Path, days: int) -> None:
@@ -105,21 +100,25 @@ def collector(addresses: tuple[str, ...], directory: Path, out: Path, days: int)
 
 @command.command("revoke")
 @click.argument("which", metavar="NAME|SERIAL")
-@_directory
+@directory_option
 def revoke(which: str, directory: Path) -> None:
     """Take back every certificate of a name, or the one with a serial.
 
-    A collector whose `tls.crl_file` is the authority's crl.pem ends its streams within seconds.
+    A collector whose `tls.crl_file` is the authority's crl.pem ends its streams within seconds. A host that was
+    revoked does not join again by itself, until `vedette pki allow` says so.
     """
-    with _refusing():
+    with refusing():
         revoked = Authority(directory).revoke(which)
+        with Members(directory).locked():
+            for name in {entry.name for entry in revoked if entry.role == Role.AGENT.value}:
+                Members(directory).bar(name, dt.datetime.now(dt.UTC))
     for entry in revoked:
         click.echo(f"revoked {escape(entry.name)} ({entry.role}, serial {entry.serial})")
     click.echo(f"collectors read {Authority(directory).crl}: copy it to each that does not share this directory")
 
 
 @command.command("rotate")
-@_directory
+@directory_option
 @_days(authorities.AUTHORITY_DAYS)
 @click.option("--finish", is_flag=True, help="Trust the newest authority alone, once all certificates are new.")
 def rotate(directory: Path, days: int, *, finish: bool) -> None:
@@ -131,7 +130,7 @@ def rotate(directory: Path, days: int, *, finish: bool) -> None:
       vedette pki agent ...            new certificates, from the new authority
       vedette pki rotate --finish      then copy ca.pem once more
     """
-    with _refusing():
+    with refusing():
         if not finish:
             Authority(directory).rotate(days)
             click.echo(f"the next authority signs from now on; copy {Authority(directory).bundle} to both ends")
@@ -143,11 +142,11 @@ def rotate(directory: Path, days: int, *, finish: bool) -> None:
 
 
 @command.command("list")
-@_directory
+@directory_option
 def show(directory: Path) -> None:
     """Show every certificate that was signed, the nearest end first."""
     now = dt.datetime.now(dt.UTC)
-    with _refusing():
+    with refusing():
         entries = Authority(directory).entries()
     for entry in entries:
         state = "revoked" if entry.revoked else _state(entry.not_after - now)
@@ -166,8 +165,12 @@ def _state(left: dt.timedelta) -> str:
 
 def _issue(wish: Wish, directory: Path, out: Path) -> None:
     authority = Authority(directory)
-    with _refusing():
+    with refusing():
         made = authority.issue(wish)
+        if wish.role is Role.AGENT:
+            ends_at = dt.datetime.now(dt.UTC) + dt.timedelta(days=wish.days)
+            with Members(directory).locked():  # so that nobody joins under a name that is given already
+                Members(directory).keep(by_hand(wish.names[0], ends_at))
         bundle = authority.bundle.read_bytes()
     stem = "collector" if wish.role is Role.COLLECTOR else wish.names[0]
     written = _keep(out, stem, made, bundle)
@@ -187,12 +190,3 @@ def _keep(out: Path, stem: str, made: Issued, bundle: bytes) -> list[Path]:
     except OSError as exc:
         raise StateError(f"{exc.filename}: {exc.strerror}") from exc
     return list(files)
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Say the authority's refusals as ours."""
-    try:
-        yield
-    except CollectorFault as exc:
-        raise PeerError(str(exc)) from exc

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +56,8 @@ class Target:
     """As gRPC takes it: the scheme is ours, so that no other can be smuggled in."""
     files: Files | None
     """None: plain text."""
+    missing: Callable[[], str | None] = lambda: None
+    """Says why the files are not there yet, None once they are."""
 
     @classmethod
     def parse(
@@ -80,10 +83,23 @@ class Target:
         target.credentials()
         return target
 
+    @classmethod
+    def enrolled(cls, address: str, folder: Path, missing: Callable[[], str | None]) -> Target:
+        """Return the target whose files are, or will be, in `folder`; TLS wherever it is. Raises ConfigError."""
+        files = Files(folder / "ca.pem", folder / "agent.pem", folder / "agent.key")
+        return cls(address, _uri(address)[0], files, missing)
+
+    @staticmethod
+    def uri_of(address: str) -> str:
+        """Return an address as gRPC takes it. Raises ConfigError."""
+        return _uri(address)[0]
+
     def credentials(self) -> Credentials | None:
         """Read the files; None for plain text. Raises ConfigError naming a file that cannot be read or used."""
         if self.files is None:
             return None
+        if reason := self.missing():
+            raise ConfigError(reason)
         read = Credentials(*(_read(path) for path in self.files))
         _check(self.files)
         return read

@@ -113,8 +113,8 @@ def declared(kind: type[msgspec.Struct], prefix: str = "") -> dict[str, str | No
     """Return every key by its dotted name, with its default as TOML has it."""
     keys: dict[str, str | None] = {}
     for field in msgspec.structs.fields(kind):
-        if field.name == "tls":
-            keys |= declared(config.Tls, "tls.")
+        if field.name in {"tls", "enrolment"}:
+            keys |= declared({"tls": config.Tls, "enrolment": config.Enrolment}[field.name], f"{field.name}.")
         elif field.default in (msgspec.NODEFAULT, None):
             keys[prefix + field.name] = None
         else:
