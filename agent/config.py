@@ -53,13 +53,12 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(
             description="`unix:///PATH`, or `HOST:PORT`. Plain text goes to unix sockets and loopback alone; any other "
-            "address needs the three files below, or `[enrolment]`. Without it: a token's, or `collector.sock` in `state_dir`."
+            "address needs the three files below, or `[enrolment]`. Without it: a join token's, or `collector.sock` in "
+            "`state_dir`."
         ),
     ] = None
     ca_file: Annotated[Path | None, Meta(description="PEM: who signs the collector's certificate.")] = None
-    cert_file: Annotated[Path | None, Meta(description="PEM: this agent's certificate; its name is the identity.")] = (
-        None
-    )
+    cert_file: Annotated[Path | None, Meta(description="PEM: this agent's certificate, for its host id.")] = None
     key_file: Annotated[Path | None, Meta(description="PEM: the private key of `cert_file`.")] = None
 
 
