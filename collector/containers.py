@@ -2,7 +2,8 @@
 
 An agent sends a finding without knowing what its container is when the runtime does not say so in time, and the
 container by itself, as an event, once it does.  The two come in either order: what is told of a container is kept for a
-while, fills the findings that are stored already, and those that come after.
+while, fills the findings that are stored already, and those that come after: by host and id, whatever stream of the
+agent's, or of the agent that it was before its restart, each came by.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from typing import Literal
 
 from sqlalchemy import Connection
 from sqlalchemy import delete
@@ -22,8 +24,10 @@ from collector import whereabouts
 from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 
+_PARTS: tuple[Literal["workload", "task"], ...] = ("workload", "task")
 ID_CHARACTERS = 255  # NAME_MAX: an id is the name of a directory
 KEEP_NS = 7 * 24 * 3600 * 1_000_000_000  # an agent whose collector was away brings its findings and containers later
+KEPT = 20_000  # of one host: those of the last two days where one starts every ten seconds
 FINDINGS = 1_000  # of one container that are filled: aggregated ones, of which a container has a handful
 
 
@@ -38,27 +42,40 @@ def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> None
         _put(sql, host_id, event)
         _fill(sql, host_id, event.container)
     if told:
+        table = schema.containers
         newest_ns = max(event.at_ns for event in told)
-        sql.execute(delete(schema.containers).where(_mine(host_id), schema.containers.c.at_ns < newest_ns - KEEP_NS))
+        over = select(table.c.at_ns).where(_mine(host_id)).order_by(table.c.at_ns.desc()).offset(KEPT).limit(1)
+        oldest_ns = max(newest_ns - KEEP_NS, (sql.execute(over).scalar() or 0) + 1)
+        sql.execute(delete(table).where(_mine(host_id), table.c.at_ns < oldest_ns))
 
 
 def completed(sql: Connection, host_id: str, occurrence: finding_pb2.Finding) -> finding_pb2.Finding:
     """Return a finding with what is known of its container by now."""
-    if not (occurrence.HasField("container") and occurrence.container.pending):
-        return occurrence
-    table = schema.containers
-    query = select(table.c.message).where(_mine(host_id), table.c.container_id == _text(occurrence.container.id))
-    message = sql.execute(query).scalar()
-    if message is None:
+    known = _known(sql, host_id, occurrence.container.id) if occurrence.HasField("container") else None
+    if known is None:
         return occurrence
     filled = finding_pb2.Finding()
     filled.CopyFrom(occurrence)
-    filled.container.ParseFromString(message)
+    for part in _PARTS:
+        if known.HasField(part) and not filled.HasField(part):
+            getattr(filled, part).CopyFrom(getattr(known, part))
+        known.ClearField(part)
+    if filled.container.pending and not known.pending:
+        filled.container.CopyFrom(known)
     return filled
 
 
+def _known(sql: Connection, host_id: str, container_id: str) -> event_pb2.Container | None:
+    table = schema.containers
+    query = select(table.c.message).where(_mine(host_id), table.c.container_id == _text(container_id))
+    message = sql.execute(query).scalar()
+    return None if message is None else event_pb2.Container.FromString(message)
+
+
 def _put(sql: Connection, host_id: str, event: event_pb2.Event) -> None:
-    table, container = schema.containers, event.container
+    """Keep what was told last."""
+    table = schema.containers
+    container = _added(_known(sql, host_id, event.container.id), event.container)
     this = _mine(host_id) & (table.c.container_id == _text(container.id))
     values: dict[str, Any] = {
         name: _text(getattr(container, name)) if container.HasField(name) else None
@@ -67,6 +84,16 @@ def _put(sql: Connection, host_id: str, event: event_pb2.Event) -> None:
     values |= {"at_ns": event.at_ns, "message": container.SerializeToString()}
     if sql.execute(update(table).where(this).values(values)).rowcount == 0:
         sql.execute(insert(table).values(values | {"host_id": host_id, "container_id": _text(container.id)}))
+
+
+def _added(before: event_pb2.Container | None, told: event_pb2.Container) -> event_pb2.Container:
+    """Return what was told, which takes nothing away of workload and task, nor, while pending, of the rest."""
+    after = event_pb2.Container()
+    after.CopyFrom(before if before is not None and told.pending and not before.pending else told)
+    for said in (told, before or told):
+        for part in [part for part in _PARTS if said.HasField(part) and not after.HasField(part)]:
+            getattr(after, part).CopyFrom(getattr(said, part))
+    return after
 
 
 def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> None:

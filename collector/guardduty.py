@@ -94,30 +94,28 @@ def document(origin: Origin, aggregate: Aggregate, latest: finding_pb2.Finding) 
 
 def placed(document: dict[str, Any], origin: Origin) -> dict[str, Any]:
     """Return a finding of before as it is now that more is known of where its host is."""
-    told = places.of_host(origin.place)
-    kind = "EKSCluster" if "eksClusterDetails" in told else None
-    if kind is None or "kubernetesDetails" not in document["resource"]:
-        kind = document["resource"]["resourceType"]
-    return (
-        document | _owner(origin, document["id"]) | {"resource": document["resource"] | told | {"resourceType": kind}}
-    )
+    before = document["resource"]
+    resource = before | places.of_host(origin.place)
+    if origin.place.HasField("task") and "ecsClusterDetails" not in before:
+        resource |= whereabouts.in_task(before, origin.place.task)
+    resource["resourceType"] = places.kind_of(resource)
+    said = {"cluster": places.cluster(origin.place)}
+    return whereabouts.saying(document, said) | _owner(origin, document["id"]) | {"resource": resource}
 
 
 def resource(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
     """Return what it happened on: the host, the container if there is one, its pod and its task."""
-    result: dict[str, Any] = {"resourceType": "Instance"} | places.of_host(origin.place)
+    result: dict[str, Any] = {"resourceType": ""} | places.of_host(origin.place)
     if latest.HasField("container"):
-        result["resourceType"] = "Container"
         result |= whereabouts.resource(latest.container)
-        declared = (*latest.workload.containers, *latest.task.containers)
+        declared = (*latest.workload.containers, *latest.task.containers, *origin.place.task.containers)
         result["containerDetails"] = places.declared(latest.container.id, declared) | result["containerDetails"]
     if latest.HasField("workload"):
         result["kubernetesDetails"] = {"kubernetesWorkloadDetails": places.of_workload(latest.workload)}
-    if "kubernetesDetails" in result and "eksClusterDetails" in result:
-        result["resourceType"] = "EKSCluster"
-    if latest.HasField("task"):
-        result |= {"resourceType": "ECSCluster", "ecsClusterDetails": places.of_task(latest.task)}
-    return result
+    if latest.HasField("task") or origin.place.HasField("task"):
+        task = latest.task if latest.HasField("task") else origin.place.task
+        result["ecsClusterDetails"] = places.of_task(task)
+    return result | {"resourceType": places.kind_of(result)}
 
 
 def process(found: finding_pb2.Process) -> dict[str, Any]:
@@ -194,8 +192,7 @@ def _additional(origin: Origin, latest: finding_pb2.Finding) -> dict[str, Any]:
         result["pod"] = places.remarks(latest.workload)
     if latest.HasField("package"):
         result["package"] = places.package(latest.package)
-    if origin.place.HasField("kubernetes"):
-        result["cluster"] = {"name": origin.place.kubernetes.name, "source": origin.place.kubernetes.source}
+    result["cluster"] = places.cluster(origin.place)
     return {name: value for name, value in result.items() if value not in (None, "", [], {})}
 
 

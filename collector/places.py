@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from typing import Literal
 
 from vedette.v1 import place_pb2
 
@@ -47,6 +48,13 @@ _KINDS = {
     "ReplicationController": "replicationcontrollers",
 }
 """GuardDuty's words: enum KubernetesResourcesTypes of its model, in lower case as findings have them."""
+_BITS: tuple[tuple[int, Literal["instance", "kubernetes", "task"]], ...] = (
+    (1, "instance"),
+    (2, "kubernetes"),
+    (4, "task"),
+)
+ALL_BITS = range(8)
+"""What `place_bits` may return."""
 
 
 def of_host(place: place_pb2.Place) -> dict[str, Any]:
@@ -130,6 +138,25 @@ def declared(container_id: str, containers: Iterable[place_pb2.DeclaredContainer
 def tags(said: Iterable[place_pb2.Tag]) -> list[dict[str, str]]:
     """Return tags as Tag."""
     return [{"key": tag.key, "value": tag.value} for tag in said]
+
+
+def place_bits(place: place_pb2.Place) -> int:
+    """Return what is known of a host as bits, each of a member that its findings are completed with."""
+    return sum(bit for bit, name in _BITS if place.HasField(name))
+
+
+def kind_of(resource: dict[str, Any]) -> str:
+    """Return the `resourceType` of a finding with this resource: of what is nearest to the deed."""
+    if "ecsClusterDetails" in resource:
+        return "ECSCluster"
+    if "kubernetesDetails" in resource and "eksClusterDetails" in resource:
+        return "EKSCluster"
+    return "Container" if "containerDetails" in resource else "Instance"
+
+
+def cluster(place: place_pb2.Place) -> dict[str, Any]:
+    """Return the Kubernetes cluster of a host, which `additionalInfo` says as `cluster`."""
+    return {"name": place.kubernetes.name, "source": place.kubernetes.source} if place.HasField("kubernetes") else {}
 
 
 def _standing(said: place_pb2.Standing) -> dict[str, Any]:

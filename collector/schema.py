@@ -65,11 +65,14 @@ findings = Table(
     Column("updated_at_ns", BigInteger, nullable=False),
     Column("first_seen_at_ns", BigInteger, nullable=False),
     Column("last_seen_at_ns", BigInteger, nullable=False),
+    Column("place_bits", Integer, nullable=False, server_default="0"),  # what was known of where its host is
     Column("document", Text, nullable=False),
     Column("archived", Boolean, nullable=False, server_default=false()),
     Column("suppressed_by", String(16)),  # the rule that archived it
     Column("feedback", String(16)),  # GuardDuty's Feedback
     Index("findings_by_last_seen", "last_seen_at_ns"),
+    Index("findings_by_place", "host_id", "place_bits"),
+    Index("findings_by_container", "host_id", "container_id"),
     Index("findings_by_type", "type"),
 )
 
@@ -84,7 +87,7 @@ containers = Table(
     Column("pod_name", Text),
     Column("pod_namespace", Text),
     Column("message", LargeBinary, nullable=False),  # the Container of event.proto
-    Index("containers_by_time", "at_ns"),
+    Index("containers_by_time", "host_id", "at_ns"),
 )
 
 finding_entries = Table(

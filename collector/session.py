@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import grpc
 
+from collector import places
 from collector.aggregate import Origin
 from collector.batching import EventLane
 from collector.errors import ProtocolError
@@ -29,12 +30,13 @@ from collector.keeping import Keeping
 from collector.keeping import insist
 from collector.names import AgentKey
 from collector.sequence import Lane
+from collector.store import COMPLETED_AT_ONCE
 from collector.trust import Peer
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
 from vedette.v1 import place_pb2
 
-UNPLACED_MAX = 10_000  # findings of a host in the seconds until its metadata service answers: far fewer
+COMPLETIONS = 20  # times COMPLETED_AT_ONCE: the findings of a host until its metadata service answers are far fewer
 
 _log = logging.getLogger(__name__)
 
@@ -97,8 +99,6 @@ class Session:
             agent_version=hello.agent_version,
             place=hello.place,
         )
-        self._unplaced: dict[str, None] = {}
-        """Findings of this stream that were kept before it was known where the host is, the newest last."""
 
     def end(self, why: End) -> None:
         """Have the stream end, and the agent told why."""
@@ -142,6 +142,8 @@ class Session:
         acknowledge = partial(self._acknowledge, ingest_pb2.LANE_EVENTS)
         flusher = asyncio.create_task(self._events.flush_until_end(acknowledge, self.closing))
         try:
+            if places.place_bits(self._origin.place):
+                await self._complete()
             return await self._read_until_end(flusher)
         except ProtocolError as exc:
             return End(grpc.StatusCode.INVALID_ARGUMENT, str(exc))
@@ -193,10 +195,6 @@ class Session:
         keep = partial(keeping.store.keep_findings, self._origin, self._key, fresh, toll)
         documents = await insist(lambda: keeping.in_sql(keep), self.closing)
         keeping.hub.publish(documents)
-        if not self._origin.place.HasField("instance"):
-            self._unplaced |= dict.fromkeys(document["id"] for document in documents)
-            while len(self._unplaced) > UNPLACED_MAX:
-                del self._unplaced[next(iter(self._unplaced))]
         keeping.hub.losses(self._key, "findings", toll)
         await self._acknowledge(ingest_pb2.LANE_FINDINGS, toll.through)
 
@@ -219,14 +217,19 @@ class Session:
             await self._keep_place(health.place)
 
     async def _keep_place(self, place: place_pb2.Place) -> None:
-        """Take in where the host is; what was found before it was known is completed, once."""
-        learned = place.HasField("instance") and not self._origin.place.HasField("instance")
+        """Take in where the host is; what was found before it was known is completed."""
+        learned = places.place_bits(place) & ~places.place_bits(self._origin.place)
         self._origin = replace(self._origin, place=place)
-        if learned and self._unplaced:
-            keeping = self._keeping
-            complete = partial(keeping.store.complete, self._origin, tuple(self._unplaced))
-            await insist(lambda: keeping.in_sql(complete), self.closing)
-            self._unplaced.clear()
+        if learned:
+            await self._complete()
+
+    async def _complete(self) -> None:
+        """Say where the host is of the findings that were kept when that was not known, by whatever stream."""
+        keeping = self._keeping
+        complete = partial(keeping.store.complete, self._origin)
+        for _ in range(COMPLETIONS):
+            if await insist(lambda: keeping.in_sql(complete), self.closing) < COMPLETED_AT_ONCE:
+                return
 
     async def _acknowledge(self, lane: ingest_pb2.Lane, through: int) -> None:
         await self._say(ingest_pb2.CollectorMessage(ack=ingest_pb2.Ack(lane=lane, through=through)))

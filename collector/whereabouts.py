@@ -6,11 +6,14 @@ Pure.  What is not known is absent.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC
 from datetime import datetime
 from typing import Any
 
+from collector import places
 from vedette.v1 import event_pb2
+from vedette.v1 import place_pb2
 
 _NS_PER_S = 1_000_000_000
 _LATEST_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last second that datetime can say
@@ -62,22 +65,59 @@ def remarks(container: event_pb2.Container) -> dict[str, Any]:
 
 
 def completed(document: dict[str, Any], container: event_pb2.Container) -> dict[str, Any] | None:
-    """Return a stored finding with what became known of its container; None when it did not wait for that.
+    """Return a stored finding with what became known of its container; None when there is nothing new to it.
 
     What the finding says already of its workload stays: the Kubernetes API knows more than a runtime.
     """
-    information = document["service"]["additionalInfo"]
-    said = json.loads(information["value"])
-    if not said.get("container", {}).get("pending"):
+    said = json.loads(document["service"]["additionalInfo"]["value"])
+    before = document["resource"]
+    new: dict[str, Any] = {}
+    after = dict(before)
+    if said.get("container", {}).get("pending") and not container.pending:
+        new["container"] = remarks(container)
+        after |= _told(before, container)
+    if container.HasField("workload") and "pod" not in said:
+        new["pod"] = places.remarks(container.workload)
+        after |= _in_pod(after, container.workload)
+    if container.HasField("task") and "ecsClusterDetails" not in before:
+        after |= in_task(after, container.task)
+    if after == before and not new:
         return None
+    return saying(document, new) | {"resource": after | {"resourceType": places.kind_of(after)}}
+
+
+def saying(document: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored finding whose `additionalInfo` says more; of what is empty, nothing."""
+    information = document["service"]["additionalInfo"]
+    said = json.loads(information["value"]) | {name: value for name, value in more.items() if value}
+    service = document["service"] | {"additionalInfo": information | {"value": json.dumps(said)}}
+    return document | {"service": service}
+
+
+def in_task(resource: dict[str, Any], task: place_pb2.EcsTask) -> dict[str, Any]:
+    """Return what a task gives to the resource of a finding in it."""
+    return {"ecsClusterDetails": places.of_task(task)} | _declared(resource, task.containers)
+
+
+def _in_pod(resource: dict[str, Any], workload: place_pb2.Workload) -> dict[str, Any]:
+    details = {"kubernetesDetails": {"kubernetesWorkloadDetails": places.of_workload(workload)}}
+    return details | _declared(resource, workload.containers)
+
+
+def _declared(resource: dict[str, Any], containers: Iterable[place_pb2.DeclaredContainer]) -> dict[str, Any]:
+    if "containerDetails" not in resource:
+        return {}
+    details = resource["containerDetails"]
+    return {"containerDetails": places.declared(details["id"], containers) | details}
+
+
+def _told(before: dict[str, Any], container: event_pb2.Container) -> dict[str, Any]:
     told = resource(container)
-    before = document["resource"].get("kubernetesDetails", {}).get("kubernetesWorkloadDetails", {})
+    workload = before.get("kubernetesDetails", {}).get("kubernetesWorkloadDetails", {})
     if "kubernetesDetails" in told:
-        told["kubernetesDetails"]["kubernetesWorkloadDetails"] |= before
-    said["container"] = remarks(container)
-    text = json.dumps({name: value for name, value in said.items() if value})
-    service = document["service"] | {"additionalInfo": information | {"value": text}}
-    return document | {"resource": document["resource"] | told, "service": service}
+        told["kubernetesDetails"]["kubernetesWorkloadDetails"] |= workload
+    told["containerDetails"] = before.get("containerDetails", {}) | told["containerDetails"]
+    return told
 
 
 def given(message: Any, members: dict[str, str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import grpc
 
+from tests.cgroups import remove_cgroup
 from vedette.v1 import cri_pb2
 
 WAIT_S = 60.0
@@ -304,31 +305,6 @@ class Runc:
     def stop(self) -> None:
         """Take away the cgroup that containers were put below."""
         remove_cgroup("k8s.io")
-
-
-def remove_cgroup(path: str) -> None:
-    """Take away the cgroups at a path in every hierarchy, and those above it that are empty."""
-    hierarchies = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines() if " cgroup" in line]
-    for hierarchy in hierarchies:
-        for directory in sorted((hierarchy / path).glob("**/"), reverse=True):
-            _removed(directory)
-        for above in (hierarchy / path).relative_to(hierarchy).parents:
-            if above != Path():
-                _removed(hierarchy / above)
-
-
-def _removed(directory: Path) -> None:
-    for _ in range(200):
-        try:
-            directory.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            if any(one.is_dir() for one in directory.iterdir()):
-                return  # somebody else's is in it
-            time.sleep(0.01)
-        else:
-            return
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ class Known:
         self._users: ContainerUsers | None = None
         self.place = self._where.place
         self.start = self._where.start
+        self.about = self._where.about
 
     def complete(self, neighbours: Callable[[Process], Iterable[int | str]]) -> tuple[Complete, ...]:
         """Return what completes a finding; `neighbours` tells who else sees the files of a process."""

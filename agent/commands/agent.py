@@ -244,7 +244,8 @@ class _Agent:
         )
         closing.callback(_part, delivery)
         delivery.start()
-        placing = Placing(delivery, complete=self._known.complete(enricher.neighbours), counters=self._counters)
+        complete = self._known.complete(enricher.neighbours)
+        placing = Placing(delivery, complete=complete, about=known.about, counters=counters)
         closing.callback(placing.close)
         return delivery, placing
 

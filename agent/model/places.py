@@ -162,6 +162,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     instance: Ec2Instance | None = None
     ecs: EcsCluster | None = None
     kubernetes: KubernetesCluster | None = None
+    task: EcsTask | None = None
+    """That the agent itself is in: on Fargate, of everything."""
     standing: tuple[Standing, ...] = ()
 
 

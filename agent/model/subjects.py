@@ -7,6 +7,8 @@ import msgspec
 from agent.model.events import FileId
 from agent.model.events import ProcessKey
 from agent.model.events import Stdio
+from agent.model.places import EcsTask
+from agent.model.places import Workload
 
 _SHELLS = "sh bash dash ash ksh ksh93 mksh zsh fish csh tcsh rbash busybox toybox"
 SHELL_PATHS = tuple(f"{place}/{name}" for place in ("/bin", "/usr/bin", "/usr/local/bin") for name in _SHELLS.split())
@@ -122,6 +124,13 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     """The runtime was asked and has not answered yet."""
     missing: str | None = None
     """Why it is not known what the runtime would tell, in one line."""
+
+
+class PlacedContainer(Container, frozen=True, kw_only=True):
+    """A container as it is told by itself, with whose it is; a finding has the two beside its container."""
+
+    workload: Workload | None = None
+    task: EcsTask | None = None
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,13 +11,11 @@ import json
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import ExitStack
 from contextlib import contextmanager
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
@@ -27,6 +25,7 @@ from agent.simulate._container import RunningContainer
 from agent.simulate._container import _mounted
 from agent.simulate._container import _started
 from agent.simulate._container import bundle
+from tests.cgroups import remove_cgroup
 
 # moby, profiles: the default set of Docker, which is also that of Fargate.
 CAPABILITIES = (
@@ -71,7 +70,7 @@ def fargate_task(
     """Start a task whose sidecar runs a command line; `binds` is what it sees of this host."""
     task_id = secrets.token_hex(16)
     with ExitStack() as closing:
-        closing.callback(_remove_cgroups, task_id)
+        closing.callback(remove_cgroup, f"ecs/{task_id}")
         first = closing.enter_context(_container(task_id, 1, {}, capabilities=CAPABILITIES))
         shared = {kind: f"/proc/{first.pid}/ns/{name}" for kind, name in (("pid", "pid"), ("network", "net"))}
         workload = closing.enter_context(_container(task_id, 2, shared, capabilities=CAPABILITIES))
@@ -102,20 +101,6 @@ def _container(task_id: str, number: int, shared: Mapping[str, str], **more: Any
         file.write_text(json.dumps(config), encoding="utf-8")
         with _started(name, directory) as container:
             yield container
-
-
-def _remove_cgroups(task_id: str) -> None:
-    """Remove the directory of a task from every hierarchy, and the one above, which runc leaves."""
-    deadline_s = time.monotonic() + 10.0  # the containers' own are removed a moment later on a busy machine
-    root = Path("/sys/fs/cgroup")
-    while (left := list(root.glob(f"*/ecs/{task_id}"))) and time.monotonic() < deadline_s:
-        for cgroup in left:
-            with suppress(OSError):
-                cgroup.rmdir()
-        time.sleep(0.05)
-    for cgroup in root.glob("*/ecs"):
-        with suppress(OSError):  # another task is in it
-            cgroup.rmdir()
 
 
 def _joined(kind: str, shared: Mapping[str, str]) -> dict[str, str]:

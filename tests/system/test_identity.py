@@ -9,9 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from contextlib import contextmanager
-from contextlib import suppress
 from pathlib import Path
-from pathlib import PurePosixPath
 from typing import Any
 
 from agent import health
@@ -22,6 +20,7 @@ from agent.simulate._container import RunningContainer
 from collector import query
 from collector.query import Filters
 from tests import metadata
+from tests.cgroups import remove_cgroup
 from tests.containers import needs_runc
 from tests.containers import run_in_memory
 from tests.metadata import CLUSTER
@@ -64,26 +63,8 @@ def in_cgroup(path: str) -> Iterator[RunningContainer]:
         try:
             with _container._started(f"vedette-{path.rpartition('/')[2][:12]}", directory) as container:
                 yield container
-        finally:  # runc leaves the directories above its own, and removes its own a moment later on a busy machine
-            own = PurePosixPath(path).relative_to("/")
-            eventually(lambda: not [one for one in Path("/sys/fs/cgroup").glob(f"*/{own}") if not removed(one)], 10.0)
-            for above in own.parents:
-                remove_cgroup(above)
-
-
-def removed(cgroup: Path) -> bool:
-    """Remove a cgroup; answer whether it is gone."""
-    with suppress(OSError):
-        cgroup.rmdir()
-    return not cgroup.exists()
-
-
-def remove_cgroup(below: PurePosixPath) -> None:
-    """Remove a cgroup from every hierarchy, unless it is the root or somebody is in it."""
-    for hierarchy in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
-        if below.name and (hierarchy / below / "cgroup.procs").exists():
-            with suppress(OSError):
-                (hierarchy / below).rmdir()
+        finally:
+            remove_cgroup(path.lstrip("/"))
 
 
 @contextmanager
@@ -101,55 +82,89 @@ def agent(folder: Path, settings: str) -> Iterator[subprocess.Popen[bytes]]:
         child.wait(20.0)
 
 
-def test_the_whole_resource_of_a_finding(tmp_path: Path) -> None:
-    """While EC2, Kubernetes and ECS are bad a finding comes without them; it is completed, and the next have it all."""
-    (tmp_path / "token").write_text("token")
-    pod = metadata.pod(POD_UID)
-    pod["status"]["containerStatuses"][0]["containerID"] = f"containerd://{POD_CONTAINER}"
-    moods = {
-        "ec2": Moody("dying", metadata.serves_imds(metadata.imds())),
-        "kubernetes": Moody("flooding", metadata.ApiServer(pod)),
-        "ecs": Moody("lying", metadata.serves_introspection(TASK_CONTAINER)),
-    }
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(Server(mood)) for name, mood in moods.items()}
-        kept = stack.enter_context(collector(tmp_path))
-        settings = (
-            f'[collector]\naddress = "{kept.address}"\n[host]\nec2_endpoint = "{servers["ec2"].url}"\n'
-            f'[ecs]\nagent_endpoint = "{servers["ecs"].url}"\n[kubernetes]\nnode = "node-1"\n'
-            f'api_server = "{servers["kubernetes"].url}"\ntoken_file = "{tmp_path}/token"\n'
+class Host:
+    """An agent beside moody servers, and a collector that outlives it; a pod and a task to do things in."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        (folder / "token").write_text("token")
+        pod = metadata.pod(POD_UID)
+        pod["status"]["containerStatuses"][0]["containerID"] = f"containerd://{POD_CONTAINER}"
+        self.folder = folder
+        self.moods = {
+            "ec2": Moody("dying", metadata.serves_imds(metadata.imds())),
+            "kubernetes": Moody("flooding", metadata.ApiServer(pod)),
+            "ecs": Moody("lying", metadata.serves_introspection(TASK_CONTAINER)),
+        }
+        urls = {name: stack.enter_context(Server(mood)).url for name, mood in self.moods.items()}
+        self._collector = stack.enter_context(collector(folder))
+        self.settings = (
+            f'[collector]\naddress = "{self._collector.address}"\n[host]\nec2_endpoint = "{urls["ec2"]}"\n'
+            f'[ecs]\nagent_endpoint = "{urls["ecs"]}"\n[kubernetes]\nnode = "node-1"\n'
+            f'api_server = "{urls["kubernetes"]}"\ntoken_file = "{folder}/token"\n'
         )
-        in_pod = stack.enter_context(in_cgroup(f"/kubepods/besteffort/pod{POD_UID}/{POD_CONTAINER}"))
-        in_task = stack.enter_context(in_cgroup(f"/ecs/{secrets.token_hex(16)}/{TASK_CONTAINER}"))
-        stack.enter_context(agent(tmp_path, settings))
+        self.pod = stack.enter_context(in_cgroup(f"/kubepods/besteffort/pod{POD_UID}/{POD_CONTAINER}"))
+        self.task = stack.enter_context(in_cgroup(f"/ecs/{secrets.token_hex(16)}/{TASK_CONTAINER}"))
 
-        def found(done: Any) -> dict[str, Any] | None:
-            rows = list(query.findings(kept.state_dir, Filters()))
+    def finding(self, done: Any, *details: str, workload: str | None = None) -> dict[str, Any]:
+        """Return the finding of a deed, once its resource has these details, and a workload of this kind."""
+
+        def found() -> dict[str, Any] | None:
+            rows = list(query.findings(self._collector.state_dir, Filters()))
             of_it = [one for one in rows if one["service"]["runtimeDetails"]["process"]["pid"] == done.pid]
-            return next((one for one in of_it if one["type"] == FILELESS), None)
+            whole = [one for one in of_it if one["type"] == FILELESS and set(details) <= one["resource"].keys()]
+            return next((one for one in whole if workload is None or workload_of(one)["type"] == workload), None)
 
-        def standing() -> dict[str, bool | None]:
-            said = health.read(tmp_path / "health.json")
-            return {one.name: one.known for one in said.standing} if said else {}
+        return dict(eventually(found, 60.0))
 
-        early = run_in_memory(in_pod, "early")
-        before = eventually(lambda: found(early), 30.0)
-        assert "instanceDetails" not in before["resource"]
-        assert before["resource"]["containerDetails"]["id"] == POD_CONTAINER
-        eventually(lambda: standing().get("ec2") is False)
+    def standing(self, name: str) -> bool | None:
+        """Return what the agent says of itself: whether it knows this of its host."""
+        said = health.read(self.folder / "health.json")
+        return next((one.known for one in said.standing if one.name == name), None) if said else None
 
-        for mood in moods.values():
-            mood.good = True
-        eventually(lambda: (standing().get("ec2"), standing().get("kubernetes")) == (True, True), 60.0)
-        eventually(lambda: "instanceDetails" in (found(early) or before)["resource"], 30.0)
-        later, elsewhere = run_in_memory(in_pod, "later"), run_in_memory(in_task, "elsewhere")
-        pod_finding = eventually(lambda: found(later), 30.0)
-        task_finding = eventually(lambda: found(elsewhere), 30.0)
-        said = health.read(tmp_path / "health.json")
 
-    assert pod_finding["accountId"] == metadata.ACCOUNT
-    assert pod_finding["service"]["runtimeDetails"]["process"]["user"] == "root"  # by the container's own passwd
-    resource = pod_finding["resource"]
+def workload_of(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the Kubernetes workload of a finding in a pod."""
+    return dict(found["resource"]["kubernetesDetails"]["kubernetesWorkloadDetails"])
+
+
+def test_the_whole_resource_of_a_finding(tmp_path: Path) -> None:
+    """While EC2, Kubernetes and ECS are bad findings come without them; each is completed, by another agent even."""
+    with ExitStack() as stack:
+        host = Host(tmp_path, stack)
+        with agent(tmp_path, host.settings):
+            in_pod, in_task = run_in_memory(host.pod, "pod"), run_in_memory(host.task, "task")
+            before = host.finding(in_pod)["resource"]
+            assert "instanceDetails" not in before
+            assert workload_of({"resource": before})["type"] == "pods"  # all that a cgroup tells
+            assert before["containerDetails"]["id"] == POD_CONTAINER
+            assert "ecsClusterDetails" not in host.finding(in_task)["resource"]
+            eventually(lambda: host.standing("ec2") is False)
+            host.moods["ec2"].good = host.moods["kubernetes"].good = True
+            pod_finding = host.finding(in_pod, "instanceDetails", "eksClusterDetails", workload="deployments")
+            told = health.read(tmp_path / "health.json")
+        assert "ecsClusterDetails" not in host.finding(in_task, "instanceDetails")["resource"]
+        host.moods["ecs"].good = True
+        with agent(tmp_path, host.settings):
+            task_finding = host.finding(in_task, "ecsClusterDetails")
+            eventually(lambda: host.standing("kubernetes"), 60.0)
+            at_once = host.finding(run_in_memory(host.pod, "another"), "eksClusterDetails", workload="deployments")
+
+    is_a_pod_of_eks(pod_finding)
+    assert {**pod_finding["resource"], "containerDetails": None} == {**at_once["resource"], "containerDetails": None}
+    task = task_finding["resource"]["ecsClusterDetails"]
+    assert (task["name"], task["taskDetails"]["arn"]) == (CLUSTER, metadata.TASK_ARN)
+    assert task["taskDetails"]["definitionArn"].endswith(":task-definition/web:26")
+    assert told is not None
+    assert told.counters["place.ec2_broken"] > 0
+    assert told.counters["place.kubernetes_oversized"] > 0
+    assert f"ec2                {INSTANCE_ID}, m6i.large in us-east-1a, with tags" in "\n".join(_running.lines(told))
+
+
+def is_a_pod_of_eks(found: dict[str, Any]) -> None:
+    """Check all that EC2 and Kubernetes say of a finding."""
+    assert found["accountId"] == metadata.ACCOUNT
+    assert found["service"]["runtimeDetails"]["process"]["user"] == "root"  # by the container's own passwd
+    resource = found["resource"]
     assert resource["resourceType"] == "EKSCluster"
     assert resource["instanceDetails"]["instanceId"] == INSTANCE_ID
     assert resource["instanceDetails"]["networkInterfaces"][0]["securityGroups"][0] == {
@@ -161,16 +176,8 @@ def test_the_whole_resource_of_a_finding(tmp_path: Path) -> None:
         "arn": f"arn:aws:eks:{metadata.REGION}:{metadata.ACCOUNT}:cluster/{CLUSTER}",
         "vpcId": "vpc-0123456789abcdef0",
     }
-    workload = resource["kubernetesDetails"]["kubernetesWorkloadDetails"]
+    workload = workload_of(found)
     assert (workload["type"], workload["name"], workload["namespace"]) == ("deployments", "web", "shop")
     assert (workload["hostNetwork"], workload["serviceAccountName"]) == (True, "web-account")
     assert workload["volumes"][0] == {"name": "data", "hostPath": {"path": "/srv/data"}}
     assert resource["containerDetails"]["image"] == "registry.example/shop/nginx:1.25"
-    task = task_finding["resource"]["ecsClusterDetails"]
-    assert (task["name"], task["taskDetails"]["arn"]) == (CLUSTER, metadata.TASK_ARN)
-    assert task["taskDetails"]["definitionArn"].endswith(":task-definition/web:26")
-    assert said is not None
-    told = "\n".join(_running.lines(said))
-    assert f"ec2                {INSTANCE_ID}, m6i.large in us-east-1a, with tags" in told
-    assert said.counters["place.ec2_broken"] > 0
-    assert said.counters["place.kubernetes_oversized"] > 0

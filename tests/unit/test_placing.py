@@ -5,8 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from agent.counters import Counters
+from agent.model import Container
 from agent.model import Finding
 from agent.model import Package
+from agent.model import PlacedContainer
+from agent.model import Workload
+from agent.placing import LOOK_MAX_S
+from agent.placing import OWED_MAX
+from agent.placing import OWED_S
 from agent.placing import WAIT_S
 from agent.placing import WAITING_MAX
 from agent.placing import Placing
@@ -20,6 +26,7 @@ class Spool:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self.containers: list[Container] = []
         self.flushed = 0
 
     def event(self, *_: object) -> None:
@@ -28,8 +35,8 @@ class Spool:
     def finding(self, one: Finding) -> None:
         self.findings.append(one)
 
-    def container(self, *_: object) -> None:
-        raise AssertionError("no container is told here")
+    def container(self, one: Container) -> None:
+        self.containers.append(one)
 
     def flush(self) -> None:
         self.flushed += 1
@@ -43,7 +50,26 @@ class Bench:
         self.known = False
         self.spool = Spool()
         self.counters = Counters()
-        self.placing = Placing(self.spool, complete=(self.complete,), counters=self.counters, clock=lambda: self.now_s)
+        self.workload: Workload | None = None
+        self.placing = Placing(
+            self.spool,
+            complete=(self.complete,),
+            about=self.about,
+            counters=self.counters,
+            clock=lambda: self.now_s,
+        )
+
+    def about(self, one: Container) -> tuple[PlacedContainer, bool]:
+        said = {name: getattr(one, name) for name in Container.__struct_fields__}
+        return PlacedContainer(**said, workload=self.workload), self.workload is not None or one.pod_uid is None
+
+    def after(self, seconds: float) -> list[Container]:
+        """Return what is told of containers when so much time has passed, a second a round."""
+        self.spool.containers.clear()
+        for _ in range(int(seconds)):
+            self.now_s += 1.0
+            self.placing.flush()
+        return list(self.spool.containers)
 
     def complete(self, one: Finding) -> tuple[Finding, bool]:
         return (msgspec.structs.replace(one, package=PACKAGE), True) if self.known else (one, False)
@@ -82,6 +108,53 @@ def test_what_does_not_come_is_gone_without() -> None:
     assert [None] == [one.package for one in bench.spool.findings]
     assert 1 == bench.counters.get("place.late")
     assert 2 == bench.spool.flushed
+
+
+WORKLOAD = Workload(kind="Deployment", name="web", namespace="shop", pod_name="web-1", pod_uid="uid")
+
+
+def pod_container(container_id: str = "c" * 64, **more: object) -> PlacedContainer:
+    return PlacedContainer(id=container_id, runtime="containerd", pod_uid="uid", started_at_ns=None, **more)  # type: ignore[arg-type]  # of many types
+
+
+def test_a_workload_that_is_late_follows_its_finding() -> None:
+    """The finding goes, the container with its workload follows, once; so the collector can complete the finding."""
+    bench = Bench()
+    bench.known = True
+    bench.placing.finding(finding(container=pod_container()))
+    assert [] == bench.after(5)
+    bench.workload = WORKLOAD
+
+    assert [pod_container(workload=WORKLOAD)] == bench.after(LOOK_MAX_S)
+    assert [] == bench.after(2 * LOOK_MAX_S)
+    assert 1 == bench.counters.get("place.followed")
+
+
+def test_each_container_is_told_with_its_workload() -> None:
+    """An agent that started anew tells of containers whose findings it never saw; what a runtime says is kept."""
+    bench = Bench()
+    named = pod_container(name="nginx")
+    bench.placing.container(named)
+    assert [named] == bench.spool.containers
+    bench.placing.finding(finding(container=pod_container(pending=True)))
+    bench.workload = WORKLOAD
+    assert [pod_container(name="nginx", workload=WORKLOAD)] == bench.after(LOOK_MAX_S)
+    bench.placing.container(named)
+
+    assert [pod_container(name="nginx", workload=WORKLOAD)] * 2 == bench.spool.containers
+    assert [] == bench.after(LOOK_MAX_S)
+
+
+def test_what_never_becomes_known_is_forgotten() -> None:
+    """After an hour nobody is asked about a container any more, and never about more than OWED_MAX."""
+    bench = Bench()
+    for number in range(OWED_MAX + 1):
+        bench.placing.container(pod_container(f"{number}"))
+    assert 1 == bench.counters.get("place.owed_forgotten")
+    bench.after(OWED_S + LOOK_MAX_S)
+    bench.workload = WORKLOAD
+
+    assert [] == bench.after(LOOK_MAX_S)
 
 
 def test_a_flood_and_the_end_lose_nothing() -> None:

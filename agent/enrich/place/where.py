@@ -21,11 +21,14 @@ from agent.enrich.place.survey import OwnTask
 from agent.enrich.place.tasks import Tasks
 from agent.enrich.place.watching import Asked
 from agent.enrich.place.watching import Watched
+from agent.model import Container
 from agent.model import EcsCluster
 from agent.model import EcsTask
 from agent.model import Finding
 from agent.model import Place
+from agent.model import PlacedContainer
 from agent.model import Standing
+from agent.model import Workload
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where a kubelet puts a pod's own credentials
 
@@ -65,7 +68,8 @@ class Where:
         self._label: Named | None = None
         self._instance = Instance(ask=questions.ec2, endpoint=questions.ec2_endpoint, counters=counters)
         self._task = self._own_task(counters)
-        self._tasks = Tasks(questions.ecs_agent_endpoint, counters=counters) if self._task is None else None
+        asks = self._task is None and questions.ecs != "off"
+        self._tasks = Tasks(questions.ecs_agent_endpoint, counters=counters) if asks else None
         self._pods = self._node_pods(counters)
 
     def start(self) -> None:
@@ -84,17 +88,28 @@ class Where:
             instance=self._instance.known,
             ecs=self._ecs_cluster(),
             kubernetes=survey.cluster(self._configured(), self._label, self._instance.cluster),
+            task=self._task.known if self._task is not None else None,
             standing=tuple(known.standing for known in self._all()) + self._unasked(),
         )
 
     def complete(self, finding: Finding) -> tuple[Finding, bool]:
         """Return a finding with the workload and the task that are known, and whether there is no more to come."""
         container = finding.container
-        workload, awaited = None, False
-        if self._pods is not None and container is not None and container.pod_uid is not None:
-            workload, awaited = self._pods.workload(container.pod_uid)
-        task, also = self._task_of(finding)
+        workload, awaited = self._workload_of(container) if container is not None else (None, False)
+        task, also = self._task.of("") if self._task is not None else self._task_of(container)
         return msgspec.structs.replace(finding, workload=workload, task=task), not awaited and not also
+
+    def about(self, container: Container) -> tuple[PlacedContainer, bool]:
+        """Return a container with its workload and its task as far as they are known, and whether that is all of them.
+
+        The task that the agent itself is in is the host's, and not told again.
+        """
+        workload, _ = self._workload_of(container)
+        task, _ = self._task_of(container)
+        lacks_workload = workload is None and self._pods is not None and container.pod_uid is not None
+        lacks_task = task is None and self._tasks is not None and _of_ecs(container)
+        said = {name: getattr(container, name) for name in Container.__struct_fields__}
+        return PlacedContainer(**said, workload=workload, task=task), not lacks_workload and not lacks_task
 
     def sizes(self) -> dict[str, int]:
         """Return the size of every table, for health."""
@@ -103,13 +118,15 @@ class Where:
             "tasks": self._tasks.size() if self._tasks else 0,
         }
 
-    def _task_of(self, finding: Finding) -> tuple[EcsTask | None, bool]:
-        if self._questions.ecs == "off":
+    def _workload_of(self, container: Container) -> tuple[Workload | None, bool]:
+        """Return the workload of a container, and whether one that is not known may still come within moments."""
+        if self._pods is None or container.pod_uid is None:
             return None, False
-        if self._task is not None:
-            return self._task.of("")
-        container = finding.container
-        if self._tasks is None or container is None or "ecs" not in {container.runtime, container.task_id and "ecs"}:
+        return self._pods.workload(container.pod_uid)
+
+    def _task_of(self, container: Container | None) -> tuple[EcsTask | None, bool]:
+        """Return the task of a container, of the instance's ECS agent, and whether it may still come."""
+        if self._tasks is None or container is None or not _of_ecs(container):
             return None, False
         return self._tasks.of(container.id)
 
@@ -169,6 +186,10 @@ class Where:
         if self._questions.api_server or not host:
             return self._questions.api_server
         return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _of_ecs(container: Container) -> bool:
+    return container.runtime == "ecs" or container.task_id is not None
 
 
 def _private(url: str) -> Endpoint:

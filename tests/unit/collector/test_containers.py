@@ -20,6 +20,8 @@ from tests.unit.collector.made import ORIGIN
 from tests.unit.collector.made import container
 from tests.unit.collector.made import event
 from tests.unit.collector.made import finding
+from tests.unit.collector.made import task
+from tests.unit.collector.made import workload
 from tests.unit.collector.test_store import KEY
 from tests.unit.collector.test_store import opened
 from vedette.v1 import event_pb2
@@ -65,6 +67,54 @@ def test_a_finding_that_comes_after_is_filled(store: Store, tmp_path: Path) -> N
     store.keep_findings(ORIGIN, KEY, [finding(container=PENDING)], Toll(1))
 
     assert "shop" == kept(tmp_path)["resource"]["containerDetails"]["name"]
+
+
+def without_names() -> event_pb2.Container:
+    """Return a container of which its runtime said all, and nobody else anything."""
+    return event_pb2.Container(id=container().id, runtime="containerd", name="shop", pod_uid="uid")
+
+
+LATE = event_pb2.Container(id=container().id, pending=True, workload=workload(), task=task())
+
+
+@pytest.mark.parametrize("first", ["finding", "word"])
+def test_workload_and_task_fill_whatever_was_known(store: Store, tmp_path: Path, first: str) -> None:
+    """A pod and a task that were learned late are in the finding as if they had been known, and nothing is undone."""
+    told = [event(1, container=LATE)]
+    if first == "word":
+        store.advance_events(KEY, Toll(1), told)
+    store.keep_findings(ORIGIN, KEY, [finding(container=without_names())], Toll(1))
+    if first == "finding":
+        store.advance_events(KEY, Toll(1), told)
+    late = kept(tmp_path)
+    store.keep_findings(ORIGIN, KEY, [finding(container=without_names(), workload=workload(), task=task())], Toll(2))
+
+    assert late["resource"] == kept(tmp_path)["resource"]
+    assert late["resource"]["resourceType"] == "ECSCluster"
+    assert json.loads(late["service"]["additionalInfo"]["value"])["pod"]["name"] == workload().pod_name
+
+
+def test_words_of_a_container_add_up(store: Store, tmp_path: Path) -> None:
+    """What a runtime says does not take its workload away, nor a word about the workload what the runtime said."""
+    for sequence, said in enumerate((LATE, container(), LATE), 1):
+        store.advance_events(KEY, Toll(sequence), [event(sequence, container=said)])
+    store.keep_findings(ORIGIN, KEY, [finding(container=PENDING)], Toll(1))
+    document = kept(tmp_path)
+
+    assert "shop" == document["resource"]["containerDetails"]["name"]
+    assert "pending" not in beside(document)
+    assert "deployments" == document["resource"]["kubernetesDetails"]["kubernetesWorkloadDetails"]["type"]
+
+
+def test_a_host_has_so_many_containers(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts containers without end fills no disk: the latest are kept."""
+    monkeypatch.setattr(containers, "KEPT", 2)
+    told = [event(one, NOW_NS + one, container=event_pb2.Container(id=f"{one}", name=f"{one}")) for one in range(1, 5)]
+    store.advance_events(KEY, Toll(4), told)
+    pending = [finding(one, container=event_pb2.Container(id=f"{one}", pending=True)) for one in range(1, 5)]
+    made = store.keep_findings(ORIGIN, KEY, pending, Toll(4))
+
+    assert [None, None, "3", "4"] == [one["resource"]["containerDetails"].get("name") for one in made]
 
 
 def test_another_hosts_word_fills_nothing(store: Store, tmp_path: Path) -> None:

@@ -131,6 +131,8 @@ def test_a_finding_is_completed_when_its_host_is_known() -> None:
     before = guardduty.document(NOWHERE, TOTAL, finding(container=container()))
     after = guardduty.placed(before, replace(NOWHERE, place=place()))
 
+    said = json.loads(after["service"]["additionalInfo"].pop("value"))
+    assert said == json.loads(before["service"]["additionalInfo"].pop("value")) | {"cluster": said["cluster"]}
     assert (after["id"], after["service"]) == (before["id"], before["service"])
     assert after["resource"]["instanceDetails"]["instanceId"] == "i-0fedcba9876543210"
     assert after["resource"]["containerDetails"] == before["resource"]["containerDetails"]

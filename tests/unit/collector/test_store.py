@@ -27,6 +27,7 @@ from tests.unit.collector.made import container
 from tests.unit.collector.made import finding
 from tests.unit.collector.made import place
 from tests.unit.collector.made import process
+from tests.unit.collector.made import task
 from vedette.v1 import ingest_pb2
 from vedette.v1 import place_pb2
 
@@ -173,12 +174,30 @@ def test_findings_of_before_are_completed(store: Store, tmp_path: Path) -> None:
     nowhere = replace(ORIGIN, place=place_pb2.Place())
     [kept] = store.keep_findings(nowhere, KEY, [finding(1)], Toll(1))
     assert "instanceDetails" not in kept["resource"]
-    store.complete(replace(ORIGIN, place=place()), [kept["id"], "no such finding"])
+    known = replace(ORIGIN, place=place())
+    assert 1 == store.complete(known)
+    assert 0 == store.complete(known)
 
     [row] = query.findings(tmp_path, Filters())
     assert row["resource"]["instanceDetails"]["instanceId"] == "i-0fedcba9876543210"
-    [again] = store.keep_findings(replace(ORIGIN, place=place()), KEY, [finding(2)], Toll(2))
+    assert json.loads(row["service"]["additionalInfo"]["value"])["cluster"]["name"] == "shop"
+    [again] = store.keep_findings(known, KEY, [finding(2)], Toll(2))
     assert (again["id"], again["service"]["count"]) == (kept["id"], 2)
+    assert again["resource"] == row["resource"]
+
+
+def test_only_what_lacks_something_is_completed(store: Store, tmp_path: Path) -> None:
+    """The task of a Fargate agent, learned late, fills its own host's findings, and nobody writes the others anew."""
+    store.keep_findings(replace(ORIGIN, place=place()), KEY, [finding(1, container=container())], Toll(1))
+    instance_alone = place_pb2.Place(instance=place().instance)
+    assert 0 == store.complete(replace(ORIGIN, place=instance_alone))
+    assert 0 == store.complete(replace(ORIGIN, host_id="another", place=place_pb2.Place(task=task())))
+    assert 1 == store.complete(replace(ORIGIN, place=place_pb2.Place(task=task())))
+
+    [row] = query.findings(tmp_path, Filters())
+    assert row["resource"]["resourceType"] == "ECSCluster"
+    assert row["resource"]["ecsClusterDetails"]["taskDetails"]["arn"] == task().arn
+    assert row["resource"]["instanceDetails"]["instanceId"] == place().instance.id
 
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE findings; --", "a\x00b", "\ud7ff\U0010ffff", "%_\\", "x" * 100_000])

@@ -25,6 +25,7 @@ from agent.model import Finding
 from agent.model import Host
 from agent.model import Mapping
 from agent.model import Place
+from agent.model import PlacedContainer
 from agent.model import ProbeStatus
 from agent.model import Process
 from agent.model import ProcessExec
@@ -304,7 +305,7 @@ def _threat(threat: finding_pb2.Threat) -> tuple[str, str, list[str]]:
     ("model", "message"),
     [
         (Evidence, finding_pb2.Evidence),
-        (Container, event_pb2.Container),
+        (PlacedContainer, event_pb2.Container),
         (Threat, finding_pb2.Threat),
         (Signal, finding_pb2.Signal),
         *((getattr(places, name), getattr(place_pb2, name)) for name in place_pb2.DESCRIPTOR.message_types_by_name),
