@@ -22,6 +22,14 @@ MEANING = (
     "By what the host is watched: eBPF, or without (docs/userspace.md); `auto` goes without where that is refused."
 )
 FULLY, PARTLY, NOT = "fully", "partly", "not"
+_FILES_ELSEWHERE = frozenset(
+    {
+        "DefenseEvasion:Runtime/ProcessInjection.Proc",
+        "PrivilegeEscalation:Runtime/CGroupsReleaseAgentModified",
+        "PrivilegeEscalation:Runtime/RuncContainerEscape",
+    }
+)
+"""Types about files that are not watched without eBPF: in /proc and /sys, and the host's runtime."""
 
 _log = logging.getLogger("vedette.agent")
 
@@ -63,7 +71,12 @@ def is_refused() -> bool:
 
 def _userspace(options: Options, reason: str) -> Opened:
     source = UserspaceSource(
-        UserspaceOptions(probes=options.probes, own_tgids=options.own_tgids, disabled=options.disabled)
+        UserspaceOptions(
+            probes=options.probes,
+            own_tgids=options.own_tgids,
+            disabled=options.disabled,
+            sensitive_files=options.sensitive_files,
+        )
     )
     statuses = source.open()
     given = [status for status in statuses if status.attached]
@@ -96,9 +109,10 @@ class Coverage(NamedTuple):
 def without_ebpf(finding: AnyFinding) -> Coverage:
     """Return how far a finding can fire without eBPF, with all that the source may ask for."""
     kinds = dict.fromkeys((*finding.kinds, *finding.needs))
-    missing = [kind for kind in kinds if kind not in capabilities.KINDS]
+    given = capabilities.KINDS.keys() - ({"file_open"} if finding.name in _FILES_ELSEWHERE else set())
+    missing = [kind for kind in kinds if kind not in given]
     why = tuple(f"`{kind}` is not seen" for kind in missing) + tuple(
-        f"of `{kind}` it does not see {unseen}" for kind in kinds if (unseen := _unseen(kind))
+        f"of `{kind}` it does not see {unseen}" for kind in kinds if kind not in missing and (unseen := _unseen(kind))
     )
     if set(finding.kinds) <= set(missing) or not set(finding.needs).isdisjoint(missing):
         return Coverage(NOT, why)

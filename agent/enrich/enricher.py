@@ -119,7 +119,7 @@ class Enricher:
             host=self._host,
             actor=actor,
             lineage=lineage,
-            container=None if actor is None else self._processes.container(actor),
+            container=self._processes.container(actor) if actor else self._processes.container_of(event.mnt_ns),
             writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
             outbound_cookies=self._sockets.among(_cookies(event)),
             target=self._processes.target(event.target) if isinstance(event, Aimed) else None,

@@ -146,6 +146,12 @@ class ProcessTable:
         """Return the container that a process is in."""
         return self.containers.get(process.container_id)
 
+    def container_of(self, mnt_ns: int | None) -> Container | None:
+        """Return the container whose mount namespace it is, None where no living process of it is known."""
+        known = (self._memory.living_tgid(tgid) for tgid in self._memory.neighbours(mnt_ns, 1))
+        process = next((found for key in known if key and (found := self._memory.get(key))), None)
+        return None if process is None else self.container(process)
+
     def neighbours(self, process: Process) -> tuple[int | str, ...]:
         """Return pids of long-lived processes that see the same files, or `self` where the agent does."""
         if process.mnt_ns is not None and process.mnt_ns == self._own_mnt_ns:

@@ -32,6 +32,8 @@ pytestmark = needs_runc
 MANY = 5_000
 AGENT_BYTES = 64 << 20  # of memory of its own: the agent's budget everywhere
 SENSOR_BYTES = 24 << 20  # the same of the three children that watch: 14 MB as measured
+TRIES = 3  # who holds a socket for less than a millisecond is told without its process
+SETTLED_S = 5.0
 IN_VAIN = frozenset(
     {
         # What simulate does for these needs a network, a mount or a bit that a task of Fargate does not give.
@@ -50,8 +52,13 @@ IN_VAIN = frozenset(
         # What simulate does for these is what the source does not see of them.
         "Execution:Runtime/ReverseShell",
         "Execution:Runtime/SuspiciousShellCreated",
+        "Persistence:Runtime/SensitiveFileModified",  # here by who has the file open for longer, below
+        "PrivilegeEscalation:Runtime/SensitiveFileModified",
+        "DefenseEvasion:Runtime/SensitiveFileModified",
     }
 )
+
+SENSITIVE = {name for name in IN_VAIN if name.endswith("SensitiveFileModified")}
 
 
 class Watched(NamedTuple):
@@ -92,7 +99,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_it_says_in_one_line_that_it_watches_without_ebpf(watched: Watched) -> None:
     lines = [line for line in watched.said().splitlines() if "watching without eBPF" in line]
     assert 1 == len(lines)
-    assert "by maps, packets, ptrace, sock_diag" in lines[0]
+    assert "by inotify, maps, packets, ptrace, sock_diag" in lines[0]
     assert "bpf(2) (Operation not permitted)" in lines[0]
 
 
@@ -129,9 +136,6 @@ def test_a_connection_of_two_milliseconds_is_seen_with_its_process(watched: Watc
 
 def test_what_the_source_claims_is_found_in_the_workload(watched: Watched) -> None:
     claimed = {one.name for one in findings.load() if _sources.without_ebpf(one).given != _sources.NOT} - IN_VAIN
-    for name in sorted(claimed):
-        done = watched.task.run(f"cd {ROOT} && {sys.executable} -m agent simulate '{name}'")
-        assert 0 == done.returncode, (name, done.stderr)
     watched.task.run("cp /bin/true /tmp/new-binary && /tmp/new-binary")
     load = "import ctypes, time; ctypes.CDLL('/tmp/libnew.so'); time.sleep(2)"
     watched.task.run(f'cp /usr/lib/*/libz.so.1 /tmp/libnew.so && {sys.executable} -c "{load}"')
@@ -141,17 +145,36 @@ def test_what_the_source_claims_is_found_in_the_workload(watched: Watched) -> No
         "subprocess.run(['/bin/sh', '-c', 'sleep 0.5'], stdin=c, stdout=c, stderr=c)"
     )
     watched.task.run(f'{sys.executable} -c "{shell}"')
+    written = ("/etc/cron.d/odd", "/etc/sudoers.d/odd", "/etc/hosts.deny")
+    held = "; ".join(f"mkdir -p {os.path.dirname(path)}; {{ echo; sleep 0.3; }} >>{path}" for path in written)
+    watched.task.run(f"cp /bin/sh /tmp/odd && /tmp/odd -c '{held}'")
     done_by_hand = {"NewBinaryExecuted", "NewLibraryLoaded", "ReverseShell"}
-    wanted = claimed | {f"Execution:Runtime/{name}" for name in done_by_hand}
+    wanted = claimed | {f"Execution:Runtime/{name}" for name in done_by_hand} | SENSITIVE
 
     def missing() -> set[str]:
         found = [row for row in watched.rows("findings") if row["resource"]["resourceType"] == "Container"]
         return wanted - {row["type"] for row in found}
 
-    try:
-        wait_for(lambda: not missing())
-    except AssertionError:
-        pytest.fail(f"not found: {missing()}")
+    for _ in range(TRIES):
+        for name in sorted(missing() & claimed):
+            done = watched.task.run(f"cd {ROOT} && {sys.executable} -m agent simulate '{name}'")
+            assert 0 == done.returncode, (name, done.stderr)
+        deadline_s = time.monotonic() + SETTLED_S
+        while missing() and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+    assert set() == missing()
+
+
+def test_a_file_that_is_closed_at_once_is_told_with_its_container_if_not_with_its_process(watched: Watched) -> None:
+    watched.task.run("echo '# nothing' >>/etc/crontab")
+
+    def told() -> list[str | None]:
+        rows = watched.rows("events", "--type", "file_open", "--limit", "5000")
+        opened = [row for row in rows if row["file_open"]["path"] == "/etc/crontab"]
+        return [row.get("container_id") or row["actor"].get("container_id") for row in opened]
+
+    wait_for(told, "no file")
+    assert {watched.task.workload.id} == set(told())
 
 
 def test_it_is_small(watched: Watched) -> None:

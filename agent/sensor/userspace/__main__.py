@@ -1,12 +1,14 @@
 """The watchdog: starts the tracer and the observer, and ends either before it can hold anybody up.
 
-    python -I -m agent.sensor.userspace FD MODE OWN…
+    python -I -m agent.sensor.userspace FD MODE OWN… NAME…
 
 FD is a socket to the agent, MODE `ptrace` or `polling`, OWN the processes that are
-ours.  Tracees of a tracer that dies go on at once: the kernel sees to that.  What
-remains is a tracer that lives and does nothing: one that was stopped is killed when
-the kernel tells its parent, one that works on the same event for STALLED_S when that
-is noticed, and another is started.  Each of the two ends with its parent.
+ours, NAME (PARENT/LEAF) of files that are sensitive beside the list.
+
+Tracees of a tracer that dies go on at once: the kernel sees to that.  What remains
+is a tracer that lives and does nothing: one that was stopped is killed when the
+kernel tells its parent, one that works on the same event for STALLED_S when that is
+noticed, and another is started.  Each of the two ends with its parent.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Worker:
         self.pid = 0
 
 
-def main(fd: int, mode: str, own: set[int]) -> None:
+def main(fd: int, mode: str, own: set[int], sensitive: list[str]) -> None:
     """Watch the children, until the agent ends."""
     ptrace.die_with_parent(signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
@@ -86,7 +88,7 @@ def main(fd: int, mode: str, own: set[int]) -> None:
     outlet = Outlet(fd)
     workers = (
         Worker("tracer", lambda busy: Tracer(outlet, own | {os.getpid()}, busy, tracing=mode == "ptrace").run()),
-        Worker("observer", lambda _busy: Observer(outlet, own | {os.getpid()}).run()),
+        Worker("observer", lambda _busy: Observer(outlet, own | {os.getpid()}, sensitive).run()),
     )
     with contextlib.suppress(BrokenPipeError):
         while True:
@@ -129,20 +131,11 @@ def _say_why(error: BaseException | None) -> None:
         sys.stderr.write(f"vedette: {code.co_filename}:{where.tb_lineno}: {error!r}\n")
 
 
-def _watched(child: int, busy: mmap.mmap) -> str:
-    """Wait until a tracer ends, or has to be ended; return why, "" when it ended because the agent did."""
-    while True:
-        signal.sigtimedwait(_WATCHED, STALLED_S / 2)
-        ended, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-        since_ns = struct.unpack_from("=q", busy, 0)[0]
-        if ended and not os.WIFSTOPPED(status):
-            return "" if status == 0 else f"it ended with status {os.waitstatus_to_exitcode(status)}"
-        stopped = bool(ended)
-        if stopped or (since_ns and time.monotonic_ns() - since_ns > STALLED_S * 1e9):
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return "it was stopped" if stopped else "it hung"
-
-
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], {int(word) for word in sys.argv[3:]})
+    words = sys.argv[3:]
+    main(
+        int(sys.argv[1]),
+        sys.argv[2],
+        {int(word) for word in words if "/" not in word},
+        [word for word in words if "/" in word],
+    )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from agent.model import ProbeStatus
 
-PTRACE, POLLING, PACKETS, MAPS, SOCKETS = "ptrace", "polling", "packets", "maps", "sock_diag"
+PTRACE, POLLING, PACKETS, MAPS, SOCKETS, INOTIFY = "ptrace", "polling", "packets", "maps", "sock_diag", "inotify"
 SYS_PTRACE, NET_RAW = 19, 13  # include/uapi/linux/capability.h
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
 _NOBODY = "3"  # Yama: nobody may trace, whatever it can
@@ -33,6 +33,9 @@ KINDS: dict[str, Given] = {
     "process_exec": Given(PTRACE, SYS_PTRACE, ""),
     "process_exit": Given(PTRACE, SYS_PTRACE, ""),
     "process_fork": Given(PTRACE, SYS_PTRACE, ""),
+    "file_open": Given(
+        INOTIFY, None, "files that are not sensitive, who has one open for less than 1 ms, a container's first second"
+    ),
     "fd_dup": Given(MAPS, None, "a socket that is on 0, 1 or 2 for less than a quarter of a second"),
     "library_map": Given(MAPS, None, "what a process loads that ends within a second, files as old as the container"),
     "net_connect": Given(
@@ -51,6 +54,7 @@ PRICES = {
     PACKETS: "10 % of a processor at most, for who owns a connection",
     MAPS: "5 % of a processor at most",
     SOCKETS: "a few milliseconds a second",
+    INOTIFY: "5 % of a processor at most",
 }
 """What each way costs; bench/userspace.py measures the first."""
 

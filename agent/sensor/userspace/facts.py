@@ -55,8 +55,12 @@ def program(directory: str) -> dict[str, Any]:
         found = os.stat(f"{directory}/exe")
     except OSError:
         return {}
-    numbers = (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mode, found.st_nlink)
-    return {"exe": _link(f"{directory}/exe"), "file": numbers}
+    return {"exe": _link(f"{directory}/exe"), "file": numbers(found)}
+
+
+def numbers(status: os.stat_result) -> tuple[int, int, int, int, int, int]:
+    """Return what a message says of a file: device, inode, size, change, mode, and how many names it has."""
+    return (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns, status.st_mode, status.st_nlink)
 
 
 def read(path: str, limit: int) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any
 from typing import NamedTuple
 
 from agent.sensor.userspace import facts
+from agent.sensor.userspace.allowance import Allowance
 from agent.sensor.userspace.wires import Wires
 
 FIRST_S = 0.1  # after it was met: its exec is told by then, and the loader has done its work
@@ -54,23 +55,21 @@ class Libraries:
         """When the first process of a mount namespace was started, by the wall clock."""
         self._told: dict[tuple[int, int, int, int], None] = {}
         self._wires = Wires()
-        self._budget_s = SHARE
-        self._at_s = time.monotonic()
+        self._allowance = Allowance(SHARE)
 
     def look(self) -> Iterator[dict[str, Any]]:
         """Yield a message for each library that is new, of the processes whose turn it is."""
-        now_s = time.monotonic()
-        self._budget_s = min(SHARE, self._budget_s + (now_s - self._at_s) * SHARE)
-        self._at_s = now_s
-        if self._budget_s <= 0:
+        allowed_s = self._allowance.left_s()
+        if allowed_s <= 0:
             return
-        self._meet(now_s)
-        due = sorted((one.due_s, pid) for pid, one in self._watched.items() if one.due_s <= now_s)
-        for _due_s, pid in due:
-            if time.monotonic() - now_s > self._budget_s:
-                break
-            yield from self._of(pid, now_s)
-        self._budget_s -= time.monotonic() - now_s
+        now_s = time.monotonic()
+        with self._allowance.spending():
+            self._meet(now_s)
+            due = sorted((one.due_s, pid) for pid, one in self._watched.items() if one.due_s <= now_s)
+            for _due_s, pid in due:
+                if time.monotonic() - now_s > allowed_s:
+                    break
+                yield from self._of(pid, now_s)
 
     def _meet(self, now_s: float) -> None:
         pids = {int(name) for name in os.listdir("/proc") if name.isdigit()} - set(self._own)
@@ -138,6 +137,6 @@ def _message(pid: int, path: bytes, since_s: float) -> Iterator[dict[str, Any]]:
             "tgid": pid,
             "sampled": True,
             "exe": path,
-            "file": (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mode, found.st_nlink),
+            "file": facts.numbers(found),
             **facts.identity(f"/proc/{pid}"),
         }

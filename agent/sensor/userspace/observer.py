@@ -1,4 +1,4 @@
-"""The observer: sees connections, listeners and DNS of our network namespace, and libraries.  Runs in the child.
+"""The observer: sees connections, listeners and DNS of our network namespace, libraries and files.  Runs in the child.
 
 A connection is told when its first packet is seen, with the process that holds its
 socket then: asked of the kernel by its two ends, then looked for among the
@@ -23,12 +23,15 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
 from agent.sensor.userspace import facts
 from agent.sensor.userspace import inetdiag
 from agent.sensor.userspace import packets
+from agent.sensor.userspace.allowance import Allowance
+from agent.sensor.userspace.files import Files
 from agent.sensor.userspace.inetdiag import Ends
 from agent.sensor.userspace.inetdiag import Found
 from agent.sensor.userspace.libraries import SOON_S
@@ -51,16 +54,18 @@ _MESSAGE_BYTES = 1_024
 class Observer:
     """One loop, until the agent or the watchdog ends it."""
 
-    def __init__(self, outlet: Outlet, own: Collection[int]) -> None:
-        """`own` are the processes that are ours."""
+    def __init__(self, outlet: Outlet, own: Collection[int], sensitive: Collection[str] = ()) -> None:
+        """`own` are the processes that are ours; `sensitive` names are so beside the list."""
         self._outlet = outlet
         self._own = set(own)
         self._libraries = Libraries(own)
+        self._files: Files | None = None
+        with contextlib.suppress(OSError):  # fs.inotify.max_user_instances
+            self._files = Files(own, sensitive)
         self._diag = inetdiag.InetDiag()
         self._told: OrderedDict[Any, int] = OrderedDict()
         self._recent: OrderedDict[int, None] = OrderedDict()
-        self._budget_s = SHARE
-        self._budget_at_s = time.monotonic()
+        self._allowance = Allowance(SHARE)
         self._look_due_s = self._counts_due_s = 0.0
         self._counts = {"events": 0, "dropped": 0, "unowned": 0, "throttled": 0}
         self._packets: packets.Packets | None = None
@@ -73,19 +78,27 @@ class Observer:
     def run(self) -> None:
         """Work until the agent is gone."""
         self._look(existing=True)
-        watched = [one for one in (self._packets, self._destroyed) if one is not None]
+        sockets = [one for one in (self._packets, self._destroyed) if one is not None]
         while True:
-            ready, _, _ = select.select(watched, [], [], SOON_S)
+            files = [self._files] if self._files is not None and self._files.may_work() else []
+            ready, _, _ = select.select([*files, *sockets], [], [], SOON_S)
             if self._packets in ready:
                 self._take_packets()
             elif self._destroyed in ready:
                 self._take_destroyed()
+            if self._files is not None and self._files in ready:
+                self._tell_all(self._files.happened())
             self._look()
-            for message in self._libraries.look():
-                self._counts["events"] += 1
-                self._outlet.tell(message)
+            if self._files is not None:
+                self._files.look()
+            self._tell_all(self._libraries.look())
             self._count()
             self._outlet.flush(now=True)
+
+    def _tell_all(self, told: Iterable[dict[str, Any]]) -> None:
+        for message in told:
+            self._counts["events"] += 1
+            self._outlet.tell(message)
 
     def _take_packets(self) -> None:
         if self._packets is None:
@@ -197,9 +210,8 @@ class Observer:
         """Return who holds a socket, and by which descriptor; (0, -1) for nobody, or who is not found in time."""
         found = next(inetdiag.holders(inode, iter([*self._recent])), None)
         if found is None and self._may_search():
-            started_s = time.monotonic()
-            found = next(inetdiag.holders(inode, self._others()), None)
-            self._budget_s -= time.monotonic() - started_s
+            with self._allowance.spending():
+                found = next(inetdiag.holders(inode, self._others()), None)
         if found is None:
             return 0, -1
         self._recent[found[0]] = None
@@ -213,11 +225,9 @@ class Observer:
         return iter(sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True))
 
     def _may_search(self) -> bool:
-        now_s = time.monotonic()
-        self._budget_s = min(SHARE, self._budget_s + (now_s - self._budget_at_s) * SHARE)
-        self._budget_at_s = now_s
-        self._counts["throttled"] += self._budget_s <= 0
-        return self._budget_s > 0
+        allowed = self._allowance.left_s() > 0
+        self._counts["throttled"] += not allowed
+        return allowed
 
     def _is_told(self, key: Any) -> bool:
         told = key in self._told
@@ -236,7 +246,11 @@ class Observer:
         self._counts_due_s = time.monotonic() + COUNTS_S
         if self._packets is not None:
             self._counts["dropped"] += self._packets.dropped()
-        counts = {**self._counts, "dropped": self._counts["dropped"] + self._outlet.dropped}
+        counts = {
+            **self._counts,
+            **(self._files.counts if self._files else {}),
+            "dropped": self._counts["dropped"] + self._outlet.dropped,
+        }
         self._outlet.tell({"kind": "counts", "of": "observer", "counts": counts})
 
 

@@ -20,14 +20,12 @@ from agent.probes import process_exit
 from agent.probes import process_fork
 from agent.probes.layout import Layout
 from agent.sensor.existing.cgroups import Cgroups
+from agent.sensor.userspace import file_records
 from agent.sensor.userspace import network_records
 
 ACTORS = 16_384  # processes that are remembered: as many as are traced
 _STAT_PARENT, _STAT_STARTED = 1, 19  # fields 4 and 22 of /proc/PID/stat, counted from behind the name
-_DELETED = b" (deleted)"
-_MEMFD = b"/memfd:"
-_NO_NAMES = b"\0"  # a path of which nothing is known
-_PATH_BYTES, _NAME_BYTES = 4_096, 512
+_NAME_BYTES = 512
 _INTERPRETER_WORDS = 3  # the interpreter, its one argument, the script (fs/binfmt_script.c)
 
 
@@ -40,6 +38,7 @@ class Records:
         self._actors: OrderedDict[int, dict[str, int]] = OrderedDict()
         self._made = {"exec": self._exec, "fork": self._fork, "exit": self._exit, "seen": self._seen}
         self._made["library"] = self._library
+        self._made["open"] = self._open
         self._made |= dict.fromkeys(network_records.KINDS, self._socket)
         self._made["dup"] = self._dup
         self._inherited: OrderedDict[int, tuple[int, ...]] = OrderedDict()
@@ -70,7 +69,7 @@ class Records:
         )
         record = process_exec.RECORD.pack(
             header=bytes(header.HEADER.size),
-            file=_file(message),
+            file=file_records.file(message),
             stdio=_stdio(message),
             parent_tgid=parent.get("tgid", 0),
             parent_started_ns=parent.get("started_ns", 0),
@@ -112,9 +111,18 @@ class Records:
 
     def _library(self, message: dict[str, Any]) -> bytes:
         self._learn(message)
-        body = library_map.RECORD.pack(header=b"", file=_file(message))
-        body = body[header.HEADER.size : library_map.RECORD.fixed_size] + names_of(message["exe"])[:_NAME_BYTES]
+        body = library_map.RECORD.pack(header=b"", file=file_records.file(message))
+        body = (
+            body[header.HEADER.size : library_map.RECORD.fixed_size]
+            + file_records.names_of(message["exe"])[:_NAME_BYTES]
+        )
         return self._head("library_map", message, len(body), header.FLAG_SAMPLED) + body
+
+    def _open(self, message: dict[str, Any]) -> bytes:
+        if "stat" in message:
+            self._learn(message)
+        body = file_records.opened(message)
+        return self._head("file_open", message, len(body), header.FLAG_SAMPLED) + body
 
     def _dup(self, message: dict[str, Any]) -> bytes | None:
         """Return that a socket came onto 0-2, unless it was there at the exec."""
@@ -134,7 +142,7 @@ class Records:
         return self._head(kind, message, len(body)) + body
 
     def _head(self, kind: str, message: dict[str, Any], size: int, flags: int = 0) -> bytes:
-        facts = self.actor(message["tgid"])
+        facts = self.actor(message["tgid"]) or {"mnt_ns": message.get("place", 0)}
         return header.HEADER.pack(
             **facts | {"tid": message.get("tid") or facts.get("tgid", 0)},
             time_ns=message["time_ns"],
@@ -188,9 +196,9 @@ def _name(stat: bytes) -> bytes:
 def _texts(message: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
     """Return the variable part of an exec, and where its sections end."""
     sections = {
-        "path_end": names_of(message.get("exe", b"")),
-        "cwd_end": names_of(message["cwd"]),
-        "cgroup_end": names_of(_cgroup_path(message["cgroup"])),
+        "path_end": file_records.names_of(message.get("exe", b"")),
+        "cwd_end": file_records.names_of(message["cwd"]),
+        "cgroup_end": file_records.names_of(_cgroup_path(message["cgroup"])),
         "filename_end": message["filename"][: _NAME_BYTES - 1] + b"\0",
         "args_end": message["args"],
     }
@@ -201,36 +209,12 @@ def _texts(message: dict[str, Any]) -> tuple[bytes, dict[str, int]]:
     return texts + message["environment"], ends
 
 
-def names_of(path: bytes) -> bytes:
-    """Return a path as records have it: its names from the leaf up, each ended by a NUL; b"" when it is none."""
-    if not path:
-        return _NO_NAMES
-    if path.startswith(_MEMFD):
-        return path[1:].removesuffix(_DELETED) + b"\0"
-    names = [name for name in path[:_PATH_BYTES].removesuffix(_DELETED).split(b"/") if name]
-    return b"".join(name + b"\0" for name in reversed(names))
-
-
 def _cgroup_path(text: bytes) -> bytes:
     """Return the path in the hierarchy that says most: the unified one, else that of the pids controller."""
     paths = dict(line.split(b":", 2)[1:] for line in text.splitlines() if line.count(b":") > 1)
     unified = paths.get(b"", b"/")
     pids = next((path for names, path in paths.items() if b"pids" in names.split(b",")), b"/")
     return pids if unified == b"/" else unified
-
-
-def _file(message: dict[str, Any]) -> bytes:
-    device, inode, size, changed, mode, links = message.get("file", (0, 0, 0, 0, 0, 1))
-    exe = message.get("exe", b"")
-    return header.FILE.pack(
-        inode=inode,
-        size_bytes=size,
-        changed_at_ns=changed,
-        device=os.major(device) << 20 | os.minor(device),
-        mode_raw=mode,
-        memfd=int(exe.startswith(_MEMFD)),
-        unlinked=int(links == 0 and not exe.startswith(_MEMFD)),
-    )
 
 
 def _is_script(message: dict[str, Any]) -> bool:

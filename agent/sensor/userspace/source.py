@@ -54,6 +54,8 @@ class Options:
     """Processes that belong to us and are neither traced nor told of, nor is what they make."""
     disabled: frozenset[str] = frozenset()
     """Kinds that are switched off."""
+    sensitive_files: tuple[str, ...] = ()
+    """PARENT/LEAF of files that are sensitive beside the list."""
     tracing: bool | None = None
     """Whether processes are traced; None for as far as that is allowed."""
 
@@ -139,7 +141,8 @@ class UserspaceSource:
         own = {os.getpid(), *self._options.own_tgids}
         command = [sys.executable, "-I", "-m", "agent.sensor.userspace", str(theirs.fileno()), mode]
         with theirs:
-            self._children.append(subprocess.Popen([*command, *map(str, sorted(own))], pass_fds=[theirs.fileno()]))
+            command += [*map(str, sorted(own)), *self._options.sensitive_files]
+            self._children.append(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
         self._sockets.append(ours)
 
     def _received(self, one: socket.socket) -> Iterator[bytes]:
@@ -197,6 +200,7 @@ _KINDS = {
     "fork": "process_fork",
     "exit": "process_exit",
     "library": "library_map",
+    "open": "file_open",
     **network_records.KINDS,
 }
 _COUNTED = {"events": "submitted", "dropped": "failed"}

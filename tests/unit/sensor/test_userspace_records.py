@@ -21,9 +21,9 @@ from agent.sensor.userspace import facts
 from agent.sensor.userspace import libraries
 from agent.sensor.userspace import outlet
 from agent.sensor.userspace import packets
+from agent.sensor.userspace.file_records import names_of
 from agent.sensor.userspace.outlet import Outlet
 from agent.sensor.userspace.records import Records
-from agent.sensor.userspace.records import names_of
 from agent.sensor.userspace.source import UNREADABLE
 
 SEED = 4711
