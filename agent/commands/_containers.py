@@ -27,9 +27,9 @@ def places(settings: ContainersConfig) -> Places | None:
     )
 
 
-def check(settings: ContainersConfig | None = None) -> Check:
-    """Return which runtimes of the usual places, or of the settings, say what their containers are."""
-    asked = places(settings or ContainersConfig())
+def check(settings: ContainersConfig) -> Check:
+    """Return which runtimes of the settings say what their containers are."""
+    asked = places(settings)
     if asked is None:
         return Check(ok=None, detail="nobody is asked")
     found = answering(asked)

@@ -28,6 +28,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 INDENT_COLUMNS = 4  # of what follows the first line of a finding: most reasons then fit into 80
 _LEAST_COLUMNS = 16  # of a path with its pid, below which it says nothing
 _NAME_COLUMNS = 24  # a comm has 15; a name longer than this is somebody's joke
+_NAME_CHARACTERS = 256  # of a container's name or image: references of real registries have half of that
 _BANDS = ((9.0, "CRITICAL"), (7.0, "HIGH"), (4.0, "MEDIUM"))  # GuardDuty's severity levels, lowest value of each
 _MOST_TIMES = 999_999_999  # what has room beside a type; nobody counts further
 _LATEST_NS = 253_402_214_400 * 1_000_000_000  # the last day of the year 9999, less one for time zones
@@ -47,6 +48,8 @@ class ShownFinding(NamedTuple):
     process: str
     """`/usr/bin/bash (4711)`."""
     container: str | None
+    named: str
+    """Name and image of the container, `web, registry.example/web:1.25`; empty while neither is known."""
     lineage: str
     """`bash(12) < runc(11)`, parent first; empty when there is none."""
     reason: str
@@ -56,7 +59,8 @@ def finding(document: Document) -> ShownFinding:
     """Return a finding in GuardDuty's shape as it is shown."""
     service = _object(document, "service")
     process = _object(_object(service, "runtimeDetails"), "process")
-    container = _object(_object(document, "resource"), "containerDetails").get("id")
+    details = _object(_object(document, "resource"), "containerDetails")
+    container = details.get("id")
     path = process.get("executablePath") or process.get("name") or UNKNOWN
     return ShownFinding(
         at=_local(service.get("eventLastSeen")),
@@ -65,6 +69,7 @@ def finding(document: Document) -> ShownFinding:
         times=min(_whole(service.get("count")) or 1, _MOST_TIMES),
         process=f"{escape(str(path))} ({_whole(process.get('pid')) or UNKNOWN})",
         container=_container(container, _NAME_COLUMNS) if container else None,
+        named=_named(details) if container else "",
         lineage=" < ".join(_ancestor(one) for one in _list(process, "lineage") if isinstance(one, Mapping)),
         reason=escape(str(document.get("description", ""))),
     )
@@ -81,7 +86,7 @@ def finding_line(shown: ShownFinding) -> str:
     """Return a finding on one line of any width: for files, pipes and logs."""
     parts = [shown.at, f"{shown.severity:<8}", shown.type, shown.process]
     if shown.container:
-        parts.append(f"container {shown.container}")
+        parts.append(f"container {shown.container}" + (f" ({shown.named})" if shown.named else ""))
     if shown.lineage:
         parts.append(f"< {shown.lineage}")
     if shown.times > 1:
@@ -90,15 +95,19 @@ def finding_line(shown: ShownFinding) -> str:
 
 
 def finding_block(shown: ShownFinding, columns: int) -> tuple[str, ...]:
-    """Return a finding as lines that fit a terminal: what, who, whence, why."""
+    """Return a finding as lines that fit a terminal: what, who, where if that has a name, whence, why."""
     indent = " " * INDENT_COLUMNS
     room = columns - len(indent)
     times = f"  x{shown.times}" if shown.times > 1 else ""
     clock = shown.at[-8:]
     where = f"  container {shown.container}" if shown.container else ""
+    beside = "" if shown.named else where
     lines = [
         cut(f"{clock}  {shown.severity:<8}  {shown.type}", columns - len(times)) + times,
-        indent + cut(cut_middle(shown.process, max(room - width(where), _LEAST_COLUMNS)) + where, room),
+        indent + cut(cut_middle(shown.process, max(room - width(beside), _LEAST_COLUMNS)) + beside, room),
+        indent + cut(f"in {cut_middle(shown.named, max(room - width(where) - 3, _LEAST_COLUMNS))}{where}", room)
+        if shown.named
+        else "",
         indent + cut(f"< {shown.lineage}", room) if shown.lineage else "",
         indent + cut(shown.reason, room),
     ]
@@ -161,6 +170,12 @@ def _container(container_id: object, columns: int) -> str:
     """Return an id as people write it: the beginning of a digest, but of a name, as runc takes it, all that fits."""
     text = str(container_id)
     return text[:CONTAINER_COLUMNS] if _DIGEST.fullmatch(text) else cut(text, columns)
+
+
+def _named(details: Document) -> str:
+    """Return a container's name, unless that is its id as with runc, and its image."""
+    texts = [details.get("name") if details.get("name") != details.get("id") else None, details.get("image")]
+    return ", ".join(escape(str(text)[:_NAME_CHARACTERS]) for text in texts if text)
 
 
 def _object(document: Document, member: str) -> Document:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from agent import config as configuration
 from agent import findings
 from agent import health
 from agent import probes
@@ -21,6 +23,7 @@ from agent.commands._checks import Check
 from agent.commands._lanes import ProbeReport
 from agent.config import Config
 from agent.enrich import this_host
+from agent.errors import ConfigError
 from agent.errors import HostUnsupported
 from agent.health import Health
 from agent.model import ProbeStatus
@@ -31,14 +34,21 @@ from agent.sensor.userspace import capabilities
 from agent.terminal import escape
 from agent.terminal import json_line
 
+USUAL_SETTINGS = Path("/etc/vedette/agent.toml")  # where the packages put it
 SOMETHING_MISSING = 1
 CANNOT_TELL = 2
 _MARKS = {True: "ok", False: "MISSING", None: "-"}
 
 
 @click.command("doctor")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help=f"The agent's settings: where its runtimes and its lock are.  [default: {USUAL_SETTINGS}, if it is there]",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(as_json: bool) -> int:  # noqa: FBT001  click's way
+def command(path: Path | None, as_json: bool) -> int:  # noqa: FBT001  click's way
     """Say what works on this host, what does not, and what to do about it.
 
     Each probe is really attached once, and detached again, also while an agent
@@ -54,7 +64,8 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     host = this_host()
     checks = {"host": Check(ok=None, detail=f"{host.id} {host.name}")}
     checks |= {name: ask() for name, ask in _checks.QUESTIONS.items()}
-    checks["agent"], said = _running.ask(health.beside(Config().lock_file), host.boot_id)
+    checks["settings"], settings = read_settings(path)
+    checks["agent"], said = _running.ask(health.beside(settings.lock_file), host.boot_id)
     is_root = bool(checks["root"].ok)
     statuses, refused = _attached_once() if is_root else ((), None)
     checks["32-bit"] = _compat.check(said, refused)
@@ -62,12 +73,26 @@ def command(as_json: bool) -> int:  # noqa: FBT001  click's way
     if checks["source"].ok is False:
         checks["32-bit"] = Check(ok=None, detail="starts of 32-bit programs are seen like any other")
         statuses = _sources.would_be(probes.load())
-    checks["containers"] = _containers.check()
+    checks["containers"] = _containers.check(settings.containers)
     report = examined(checks, statuses, said)
     click.echo(json_line(document(report)) if as_json else text(report))
     if not is_root:
         return CANNOT_TELL
     return 0 if report.healthy else SOMETHING_MISSING
+
+
+def read_settings(path: Path | None) -> tuple[Check, Config]:
+    """Return what is to be said of the agent's settings, and them; those that cannot be read are as if there were none.
+
+    `path`: as it was given; None for the usual file, which need not be there.
+    """
+    if path is None and not USUAL_SETTINGS.exists():
+        return Check(ok=None, detail=f"as without any: there is no {USUAL_SETTINGS}, and no --config"), Config()
+    file = path or USUAL_SETTINGS
+    try:
+        return Check(ok=True, detail=escape(str(file))), configuration.load(file)
+    except ConfigError as exc:
+        return Check(ok=False, detail="as without any", advice=escape(str(exc))), Config()
 
 
 def _source(statuses: tuple[ProbeStatus, ...]) -> Check:

@@ -19,6 +19,7 @@ from agent.commands import _running
 from agent.commands import _sources
 from agent.commands import doctor
 from agent.commands._checks import Check
+from agent.config import Config
 from agent.errors import HostUnsupported
 from agent.health import Health
 from agent.model import ProbeStatus
@@ -67,6 +68,34 @@ def test_a_host_that_lacks_nothing_is_healthy() -> None:
 
     assert report.healthy
     assert ((), ()) == (report.blind_findings, report.advice)
+
+
+def test_the_settings_say_where_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runtimes and lock are those of the agent's settings, of the usual file when none is named."""
+    settings, usual = tmp_path / "mine.toml", tmp_path / "agent.toml"
+    settings.write_text(f'lock_file = "{tmp_path}/lock"\n[containers]\ndocker_sockets = ["{tmp_path}/docker.sock"]\n')
+    monkeypatch.setattr(doctor, "USUAL_SETTINGS", usual)
+    none, config = doctor.read_settings(None)
+    assert (none.ok, config) == (None, Config())
+    _, config = doctor.read_settings(settings)
+    assert config.lock_file == tmp_path / "lock"
+    assert [tmp_path / "docker.sock"] == list(config.containers.docker_sockets)
+    settings.rename(usual)
+    said, again = doctor.read_settings(None)
+
+    assert (said.ok, again) == (True, config)
+
+
+@pytest.mark.parametrize("text", ["nonsense = 1", "[containers", None], ids=["a key too many", "no TOML", "no file"])
+def test_bad_settings_are_a_fault_of_their_own(text: str | None, tmp_path: Path) -> None:
+    """The rest of the host is looked at all the same; what is wrong with the file stands under advice."""
+    file = tmp_path / "agent.toml"
+    if text is not None:
+        file.write_text(text)
+    said, config = doctor.read_settings(file)
+
+    assert (said.ok, config) == (False, Config())
+    assert str(file) in str(said.advice)
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -73,6 +73,40 @@ def test_a_finding_fits_a_terminal_of_80_columns() -> None:
     )
 
 
+NAMED = {
+    **SHELL,
+    "resource": {
+        "containerDetails": {"id": "4f1c2a9b8d3e" + 52 * "0", "name": "shop", "image": "reg.example/shop:1.2"}
+    },
+}
+
+
+def test_a_container_that_has_a_name_is_called_by_it() -> None:
+    """Who is woken reads name and image, in the live view and in a log, and still has the id to look it up."""
+    shown = _shown.finding(NAMED)
+
+    assert _shown.finding_block(shown, 80)[1:3] == (
+        "    /usr/bin/bash (4711)",
+        "    in shop, reg.example/shop:1.2  container 4f1c2a9b8d3e",
+    )
+    assert "  container 4f1c2a9b8d3e (shop, reg.example/shop:1.2)  < runc" in _shown.finding_line(shown)
+
+
+@pytest.mark.parametrize(
+    ("details", "named"),
+    [
+        pytest.param({"id": "web", "name": "web"}, "", id="as its id, which is said already"),
+        pytest.param({"id": "web", "name": "web", "image": "shop"}, "shop", id="an image alone"),
+        pytest.param({"id": "1", "name": "\x1b[2J", "image": "<b>"}, "\\x1b[2J, <b>", id="one that would act"),
+        pytest.param({"id": "1", "name": "x" * 1_000_000}, "x" * 256, id="one that nobody can read"),
+        pytest.param({"name": "lost"}, "", id="of no container"),
+    ],
+)
+def test_a_name_is_text_and_no_more(details: dict[str, str], named: str) -> None:
+    """A name that says nothing new, acts on a terminal or never ends does not get in the way."""
+    assert named == _shown.finding({"resource": {"containerDetails": details}}).named
+
+
 def test_the_program_survives_a_long_path() -> None:
     """However deep a program lies, its name, pid and container are read."""
     deep = _changed(SHELL, "executablePath", "/tmp/" + "x" * 300 + "/miner")
@@ -138,6 +172,7 @@ def test_a_container_is_called_as_people_call_it(container_id: str, shown: str, 
 
 PLACES = ["severity", "type", "description", "service.count", "service.eventLastSeen", "resource.containerDetails.id"]
 PLACES += ["service", "service.runtimeDetails", "service.runtimeDetails.process", "resource"]
+PLACES += ["resource.containerDetails.name", "resource.containerDetails.image"]
 PLACES += [f"service.runtimeDetails.process.{name}" for name in ("pid", "name", "executablePath", "lineage")]
 
 
