@@ -52,9 +52,9 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[
         str | None,
         Meta(
-            description="`unix:///PATH`, or `HOST:PORT`. Plain text goes to unix sockets and loopback alone; any other "
-            "address needs the three files below, or `[enrolment]`. Without it: a join token's, or `collector.sock` in "
-            "`state_dir`."
+            description="`unix:///PATH`, `HOST:PORT` or `srv:NAME`. Plain text goes to unix sockets and loopback alone; "
+            "any other address needs the three files below, or `[enrolment]`. Without it: a join token's, or "
+            "`collector.sock` in `state_dir`."
         ),
     ] = None
     ca_file: Annotated[Path | None, Meta(description="PEM: who signs the collector's certificate.")] = None

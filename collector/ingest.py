@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Received, ingest_pb2.CollectorMessage]
 
 SERVICE = "vedette.v1.Ingest"
+STREAMS_MAX = 4  # an agent has one, and for a moment those whose connection broke; more are copies of its key
 HELLO_TIMEOUT_S = 10  # who connects and says nothing holds a stream open
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,10 @@ class Ingest:
         except IdentityError as exc:
             await _refuse(context, End(grpc.StatusCode.PERMISSION_DENIED, str(exc)))
         else:
+            crowd = sum(1 for other in self._sessions.values() if other.host_id == key.host_id)
+            if crowd >= STREAMS_MAX:
+                text = f"host {key.host_id} has {crowd} streams already: does another machine use its certificate?"
+                await _refuse(context, End(grpc.StatusCode.RESOURCE_EXHAUSTED, text))
             session = Session(self._keeping, key, first.message.hello, connection)
             session.peer = peer
             end = await self._run(session, key)

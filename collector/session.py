@@ -100,6 +100,11 @@ class Session:
             place=hello.place,
         )
 
+    @property
+    def host_id(self) -> str:
+        """Return whose stream it is."""
+        return self._key.host_id
+
     def end(self, why: End) -> None:
         """Have the stream end, and the agent told why."""
         self._why = why

@@ -93,6 +93,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pyroute2": ("agent/sensor/existing/sockets.py",),  # a child that exits, and 20 MB with it
     # 9 MB: made and read by the child that asks for a certificate.
     "cryptography": ("agent/enrol/asking.py", "agent/commands/_joining.py", "collector/"),
+    "dns": ("agent/deliver/srv.py",),  # 12 MB, in a child that exits
     "rich": ("agent/commands/",),  # for people; the agent process never pays for it
     "sigma": ("agent/commands/_sigma.py",),  # 40 MB, for who imports rules
     "yaml": ("agent/commands/_sigma.py",),  # comes with it

@@ -8,6 +8,7 @@ spoolfile   rows in one SQLite file
 spool       sequences, bounds and what to do when the disk does not cooperate
 session     the protocol as a table, without I/O
 target      where the collector is, and what the way there demands
+locating    which host of a service in DNS to dial next; srv is the child that asks
 client      one dialled stream; the only module that talks to gRPC
 delivery    the stage itself: what the pipeline calls
 """

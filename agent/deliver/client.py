@@ -42,6 +42,7 @@ _REFUSALS = frozenset(
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,  # too many streams of one identity, or a message over the limit
     }
 )
 """What does not pass by itself; anything else may be a collector that restarts."""
@@ -112,7 +113,7 @@ def channel_to(target: Target, options: Options) -> grpc.Channel:
         return grpc.insecure_channel(target.uri, options=(*options, *_PLAIN))
     ca, cert, key = credentials
     secret = grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-    return grpc.secure_channel(target.uri, secret, options=options)
+    return grpc.secure_channel(target.dialled(), secret, options=options)
 
 
 def _translated(error: grpc.RpcError) -> CollectorError:

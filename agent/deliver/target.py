@@ -3,7 +3,8 @@
 Plain text stays on this host: a unix socket, `localhost`, 127.0.0.0/8 and ::1,
 by literal name; nothing is resolved to find out. Any other address needs mutual
 TLS, with files of the operator's. They are read again for each connection, so
-that a renewed certificate is used without a restart.
+that a renewed certificate is used without a restart. `srv:NAME` is looked up for
+each connection, too.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.deliver.locating import Places
 from agent.errors import ConfigError
 
 _UNIX = "unix:"
+_SRV = "srv:"
 _UNIX_PATH_MAX_BYTES = 107  # sun_path of include/uapi/linux/un.h is 108 bytes with its final NUL
 _PORT_MAX = 65535
 _HOST_NAME = re.compile(
@@ -58,6 +61,8 @@ class Target:
     """None: plain text."""
     missing: Callable[[], str | None] = lambda: None
     """Says why the files are not there yet, None once they are."""
+    places: Places | None = None
+    """What DNS is asked for at each dial; None where the address says it."""
 
     @classmethod
     def parse(
@@ -79,7 +84,8 @@ class Target:
                 f"collector address {address}: mutual TLS needs a ca, a cert and a key file, and {_listed(missing)}"
                 " missing; plain text is for unix:PATH, localhost, 127.0.0.0/8 and [::1] only"
             )
-        target = cls(address, uri, Files(Path(str(ca)), Path(str(cert)), Path(str(key))))
+        files = Files(Path(str(ca)), Path(str(cert)), Path(str(key)))
+        target = cls(address, uri, files, places=_places(address))
         target.credentials()
         return target
 
@@ -87,12 +93,16 @@ class Target:
     def enrolled(cls, address: str, folder: Path, missing: Callable[[], str | None]) -> Target:
         """Return the target whose files are, or will be, in `folder`; TLS wherever it is. Raises ConfigError."""
         files = Files(folder / "ca.pem", folder / "agent.pem", folder / "agent.key")
-        return cls(address, _uri(address)[0], files, missing)
+        return cls(address, _uri(address)[0], files, missing, _places(address))
 
     @staticmethod
     def uri_of(address: str) -> str:
         """Return an address as gRPC takes it. Raises ConfigError."""
         return _uri(address)[0]
+
+    def dialled(self) -> str:
+        """Return whom to dial now, as gRPC takes it. Raises CollectorError when DNS does not say."""
+        return self.uri if self.places is None else f"dns:///{self.places.next()}"
 
     def credentials(self) -> Credentials | None:
         """Read the files; None for plain text. Raises ConfigError naming a file that cannot be read or used."""
@@ -109,9 +119,11 @@ def _uri(address: str) -> tuple[str, bool]:
     """Return the address as gRPC takes it, and whether it stays on this host."""
     if address.startswith(_UNIX):
         return _unix_uri(address), True
+    if address.startswith(_SRV):
+        return _service(address), False
     host, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
-        raise ConfigError(f"collector address {address!r}: expected HOST:PORT, [IPV6]:PORT or unix:PATH")
+        raise ConfigError(f"collector address {address!r}: expected HOST:PORT, [IPV6]:PORT, srv:NAME or unix:PATH")
     if host == "localhost":
         return f"ipv4:127.0.0.1:{port}", True
     literal = _literal(host)
@@ -121,6 +133,17 @@ def _uri(address: str) -> tuple[str, bool]:
     if not _HOST_NAME.fullmatch(host) or host.replace(".", "").isdecimal():
         raise ConfigError(f"collector address {address!r}: {host!r} is neither a host name nor an IP address")
     return f"dns:///{host}:{port}", False
+
+
+def _service(address: str) -> str:
+    name = address.removeprefix(_SRV)
+    if not _HOST_NAME.fullmatch(name) or not name.startswith("_"):
+        raise ConfigError(f"collector address {address!r}: expected srv:_vedette._tcp.DOMAIN")
+    return address
+
+
+def _places(address: str) -> Places | None:
+    return Places(address.removeprefix(_SRV)) if address.startswith(_SRV) else None
 
 
 def _unix_uri(address: str) -> str:

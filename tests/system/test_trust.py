@@ -16,6 +16,7 @@ import pytest
 from collector.authority import Authority as PrivateAuthority
 from collector.certificates import Role
 from collector.certificates import Wish
+from collector.ingest import STREAMS_MAX
 from tests.certificates import Files
 from tests.system.collecting import WAIT_S
 from tests.system.collecting import Stream
@@ -126,3 +127,18 @@ def test_a_protocol_of_the_future_is_refused(tmp_path: Path) -> None:
 
     assert grpc.StatusCode.FAILED_PRECONDITION == code
     assert text == "the agent speaks version 2 of the protocol, this collector 1: update the collector"
+
+
+def test_one_identity_has_few_streams(tmp_path: Path) -> None:
+    """A copied key opens no more than a handful, each with a spool of its own; another host does not notice."""
+    with collector(tmp_path) as made, ExitStack() as stack:
+        for number in range(STREAMS_MAX):
+            stream = stack.enter_context(Stream(made.address))
+            stream.hello("i-1", f"spool-{number}")
+        with Stream(made.address) as stream:
+            stream.send(hello=ingest_pb2.Hello(host={"id": "i-1"}, spool_id="spool-x"))
+            code, text = stream.error()
+        with Stream(made.address) as stream:
+            stream.hello("i-2")
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == code
+    assert text == "host i-1 has 4 streams already: does another machine use its certificate?"
