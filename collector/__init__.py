@@ -5,8 +5,8 @@
     ingest     streams of agents arrive (gRPC)      hello  bounds   who speaks, and how much at once
     session    one of them, to its end              sequence        which numbers are new, late or lost
     batching   its events on their way into files   keeping         what all streams share
-    store      findings and agents in SQL           schema  aggregate  guardduty
-    events     events in Parquet                    names  columns  compact
+    store      findings and agents in SQL           database  schema  spools  aggregate  guardduty
+    events     events in Parquet                    names  classes  columns  compact
     query      reading both, running or not
     service    the same over gRPC, and live         watch
 

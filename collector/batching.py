@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 
 from collector import containers
+from collector.errors import StateError
 from collector.events import Run
 from collector.events import runs
 from collector.keeping import GaveUp
@@ -89,6 +90,7 @@ class EventLane:
         except GaveUp:
             # Nothing that comes after may be written: a greater sequence in a
             # file would say that this one is durable too.
+            await self._settle()
             await self._drop_until_end()
 
     async def _flush(self, acknowledge: Acknowledge, closing: asyncio.Event) -> None:
@@ -110,15 +112,18 @@ class EventLane:
     async def _write(self, piece: Run | None, toll: Toll, closing: asyncio.Event) -> None:
         """Make a piece durable, then the agent's place and toll. Raises GaveUp."""
         keeping, key, now_ns = self._keeping, self._key, self._keeping.now_ns()
-        if piece is not None:
-            write = partial(keeping.files.write, key, piece, now_ns)
-            await insist(lambda: keeping.on_disk(write), closing)
+        if piece is None:
+            if toll == Toll(toll.through):
+                return  # nothing new, nothing lost, nothing came twice
+            advance = partial(keeping.store.advance_events, key, toll)
+            await insist(lambda: keeping.in_sql(advance), closing)
+        else:
+            stage = partial(keeping.files.stage, key, piece, now_ns)
+            staged = await insist(lambda: keeping.on_disk(stage), closing)
+            advance = partial(keeping.store.advance_events, key, toll, containers.of(piece.events), staged.part)
+            await insist(lambda: keeping.in_sql(advance), closing)
+            await insist(lambda: keeping.on_disk(partial(keeping.files.publish, staged)), closing)
             keeping.hub.events += len(piece.events)
-        elif toll == Toll(toll.through):
-            return  # nothing new, nothing lost, nothing came twice
-        told = containers.of(piece.events) if piece is not None else []
-        advance = partial(keeping.store.advance_events, key, toll, told)
-        await insist(lambda: keeping.in_sql(advance), closing)
         keeping.hub.losses(key, "events", toll)
 
     async def _drop_until_end(self) -> None:
@@ -127,6 +132,11 @@ class EventLane:
             self._anything.clear()
             await self._drop()
         await self._drop()
+
+    async def _settle(self) -> None:
+        """Let what is staged show or go, as the database says; else the next hello settles it."""
+        with suppress(StateError):
+            await self._keeping.settle(self._key)
 
     async def _drop(self) -> None:
         """Let go of what waits: it was not acknowledged, so the agent has it still."""

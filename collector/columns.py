@@ -2,12 +2,15 @@
 
 A field of `Event` is a column, a message in it is a struct, and each kind of the
 `kind` oneof is one nullable struct, so that a new probe needs no line here.
-Before them stand four columns of the collector's own:
+A file holds one OCSF class and has the kinds of that class alone.
+Before them stand the collector's own columns:
 
     host_id         who sent it
     spool_id        whose sequence it is: with both, `sequence` names an event for ever
     received_at_ns  when, by the collector's clock
     kind            the oneof's field that is set, or null from an agent newer than this collector
+    class_uid, category_uid, activity_id, type_uid
+                    the event in OCSF's numbers (`collector.classes`)
 
 Whole columns are built at a time: a message is never turned into a dict, which
 would cost ten times as much.
@@ -15,6 +18,7 @@ would cost ten times as much.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
@@ -26,6 +30,7 @@ import pyarrow as pa
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from collector import classes
 from collector.names import AgentKey
 from vedette.v1 import event_pb2
 
@@ -51,22 +56,56 @@ def kinds() -> frozenset[str]:
 
 
 @cache
-def schema() -> pa.Schema:
-    """Return the schema of an event file."""
+def schema(class_name: str | None = None) -> pa.Schema:
+    """Return the schema of an event file: of one class, or of all of them together."""
     own = {"host_id": pa.string(), "spool_id": pa.string(), "received_at_ns": pa.int64(), "kind": pa.string()}
-    return pa.schema([pa.field(*item) for item in own.items()] + _fields(_EVENT.fields))
+    own |= dict.fromkeys(("class_uid", "category_uid", "activity_id", "type_uid"), pa.int32())
+    return pa.schema([pa.field(*item) for item in own.items()] + _fields(_fields_of(class_name)))
 
 
-def table(events: Sequence[Message], key: AgentKey, received_at_ns: int) -> pa.Table:
-    """Return `events` as one table."""
+def by_class(events: Iterable[Message]) -> dict[str, list[Message]]:
+    """Return events in their order under the names of their classes."""
+    found: dict[str, list[Message]] = {}
+    for event in events:
+        found.setdefault(_class_of(_kind_of(event)), []).append(event)
+    return found
+
+
+def table(events: Sequence[Message], key: AgentKey, received_at_ns: int, class_name: str | None = None) -> pa.Table:
+    """Return `events` as one table; all of them must be of the class, if one is named."""
     count = len(events)
+    found = list(map(_kind_of, events))
+    ocsf = [_numbers(kind) for kind in found]
     own = [
         pa.repeat(pa.scalar(key.host_id), count),
         pa.repeat(pa.scalar(key.spool_id), count),
         pa.repeat(pa.scalar(received_at_ns, pa.int64()), count),
-        pa.array(list(map(_kind_of, events)), pa.string()),
+        pa.array(found, pa.string()),
+        *(pa.array(column, pa.int32()) for column in zip(*ocsf, strict=True)),
     ]
-    return pa.Table.from_arrays(own + _arrays(events, _EVENT.fields), schema=schema())
+    return pa.Table.from_arrays(own + _arrays(events, _fields_of(class_name)), schema=schema(class_name))
+
+
+@cache
+def _class_of(kind: str | None) -> str:
+    return classes.of_kind(kind)[0].name
+
+
+@cache
+def _numbers(kind: str | None) -> tuple[int, int, int, int]:
+    found, activity_id = classes.of_kind(kind)
+    return found.uid, found.category_uid, activity_id, classes.type_uid(kind)
+
+
+@cache
+def _fields_of(class_name: str | None) -> tuple[Any, ...]:
+    """Return the fields of an event that a file of this class has."""
+    oneof = _EVENT.oneofs_by_name["kind"]
+    return tuple(
+        field
+        for field in _EVENT.fields
+        if class_name is None or field.containing_oneof is not oneof or _class_of(field.name) == class_name
+    )
 
 
 def _fields(fields: Any) -> list[pa.Field]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from collector import columns
 from collector import names
+from collector.events import class_of
 from collector.events import parts_of
 from collector.events import place
 from collector.names import Part
@@ -38,7 +39,7 @@ def compact(root: Path, now_s: float) -> int:
     A folder where that fails (the disk is full) is left for the next time.
     """
     merged = 0
-    for folder in sorted(root.glob("day=*/host=*")):
+    for folder in sorted(root.glob("class=*/day=*/host=*")):
         try:
             remove_superseded(folder, now_s)
             for group in mergeable(folder):
@@ -63,7 +64,8 @@ def mergeable(folder: Path) -> Iterator[list[Part]]:
 def merge(folder: Path, group: list[Part]) -> Path:
     """Write one file with the events of `group`; those stay, superseded. Raises OSError."""
     whole = Part(group[0].spool_id, group[0].first, group[-1].last)
-    return place(folder / whole.name, _tables([folder / part.name for part in group]))
+    target = columns.schema(class_of(folder))
+    return place(folder / whole.name, _tables([folder / part.name for part in group], target))
 
 
 def remove_superseded(folder: Path, now_s: float) -> None:
@@ -82,21 +84,20 @@ def _size_class(path: Path) -> int:
     return sum(size >= limit for limit in CLASS_BYTES)
 
 
-def _tables(paths: list[Path]) -> Iterator[pa.Table]:
+def _tables(paths: list[Path], target: pa.Schema) -> Iterator[pa.Table]:
     """Yield what the files hold, in tables of ROW_GROUP_ROWS or so, by today's schema."""
     waiting: list[pa.Table] = []
     for batch in chain.from_iterable(pq.ParquetFile(path).iter_batches(ROW_GROUP_ROWS) for path in paths):
         waiting.append(pa.Table.from_batches([batch]))
         if sum(map(len, waiting)) >= ROW_GROUP_ROWS:
-            yield _joined(waiting)
+            yield _joined(waiting, target)
             waiting = []
     if waiting:
-        yield _joined(waiting)
+        yield _joined(waiting, target)
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
+def _joined(tables: list[pa.Table], target: pa.Schema) -> pa.Table:
     """Return `tables` as one; columns that an older collector did not write are null."""
-    target = columns.schema()
     unified = pa.concat_tables(tables, promote_options="permissive")
     return pa.Table.from_arrays([_column(unified, field) for field in target], schema=target)
 

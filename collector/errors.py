@@ -47,6 +47,10 @@ class StateError(PeerError):
     """The state directory or what is in it cannot be read or written; may pass, as a full disk does."""
 
 
+class Superseded(PeerError):
+    """A newer stream took an agent's spool over: nothing more of the older one is kept."""
+
+
 class HostUnsupported(CollectorFault):
     """This host cannot do it."""
 

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from collector.config import Config
 from collector.errors import StateError
+from collector.errors import Superseded
 from collector.events import EventFiles
 from collector.names import AgentKey
 from collector.store import Store
@@ -114,6 +115,11 @@ class Keeping:
         """Run `work` on a thread that reads and writes event files."""
         return await asyncio.get_running_loop().run_in_executor(self.disk, work)
 
+    async def settle(self, key: AgentKey) -> None:
+        """Let what is staged of a spool show or go, as the database says. Raises StateError."""
+        committed = await self.in_sql(partial(self.store.committed))
+        await self.on_disk(partial(self.files.settle, committed, key))
+
 
 class GaveUp(Exception):
     """What was to be kept was not, and the stream is closing."""
@@ -122,12 +128,16 @@ class GaveUp(Exception):
 async def insist(attempt: Callable[[], Awaitable[T]], closing: asyncio.Event) -> T:
     """Return what `attempt` returns, trying again while it raises StateError.
 
-    Raises GaveUp when an attempt fails and `closing` is set.
+    Raises GaveUp when an attempt fails and `closing` is set, and when a newer stream took over, which sets it.
     """
     delay_s = RETRY_FIRST_S
     while True:
         try:
             return await attempt()
+        except Superseded as exc:
+            _log.warning("%s", exc)
+            closing.set()
+            raise GaveUp(str(exc)) from exc
         except StateError as exc:
             if closing.is_set():
                 raise GaveUp(str(exc)) from exc

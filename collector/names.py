@@ -1,8 +1,9 @@
 """Names of event files, and what they say.
 
-    events/day=2026-09-01/host=i-0abc/part-<spool id>-<first>-<last>.parquet
+    events/class=process_activity/day=2026-09-01/host=i-0abc/part-<spool id>-<first>-<last>.parquet
 
-`first` and `last` are the sequences that a file covers.  Files of one spool are
+`first` and `last` are the sequences that a file covers: those in between that
+are of its class are in it.  Files of one spool are
 written in order of sequence and one after the other, so that the greatest
 `last` of a spool is its durable sequence, whatever became of anything else.
 A file whose range lies within that of a neighbour in its folder was merged
@@ -21,6 +22,7 @@ from datetime import date
 from datetime import datetime
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -81,6 +83,11 @@ def host_folder(host_id: str) -> str:
     if len(encoded) > _ENCODED_LIMIT:
         encoded = "%sha256-" + sha256(host_id.encode()).hexdigest()  # `%s` comes out of no encoding
     return f"host={encoded}"
+
+
+def folder(root: Path, class_name: str, day: date, host_id: str) -> Path:
+    """Return where events of one class, day and host are."""
+    return root / f"class={class_name}" / day_folder(day) / host_folder(host_id)
 
 
 def day_folder(day: date) -> str:

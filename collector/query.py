@@ -25,10 +25,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from collector import schema
+from collector.database import engine as engine_of
+from collector.database import reason
+from collector.database import shown
 from collector.errors import StateError
 from collector.events import EventFiles
 from collector.store import FILE_NAME
-from collector.store import reason
 
 _CHUNK_ROWS = 1_000
 _MEMORY_LIMIT = "512MB"  # DuckDB would take four fifths of the machine; it spills beyond
@@ -176,12 +178,13 @@ def _rows(state_dir: Path, url: str | None, query: Select[Any]) -> list[Any]:
     path = state_dir / FILE_NAME
     if url is None and not path.is_file():
         raise StateError(f"{state_dir}: no collector has kept anything here ({FILE_NAME} is missing)")
-    engine = create_engine(url or f"sqlite:///file:{_uri_path(path)}?mode=ro&uri=true")
+    read_only = f"sqlite:///file:{_uri_path(path)}?mode=ro&uri=true"
+    engine = create_engine(read_only) if url is None else engine_of(url)
     try:
         with engine.connect() as sql:
             return list(sql.execute(query).mappings())
     except SQLAlchemyError as exc:
-        raise StateError(f"{url or path}: {reason(exc)}") from exc
+        raise StateError(f"{path if url is None else shown(url)}: {reason(exc)}") from exc
     finally:
         engine.dispose()
 

@@ -45,6 +45,7 @@ agents = Table(
     Column("labels", Text),  # JSON: the operator's words about the host
     Column("first_seen_at_ns", BigInteger, nullable=False),
     Column("last_seen_at_ns", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),  # rises with each hello: `collector.spools`
     *(Column(f"{lane}_{count}", BigInteger, nullable=False) for lane in LANES for count in COUNTS),
     *(Column(f"{lane}_gaps", Text, nullable=False) for lane in LANES),  # JSON: the latest missing [first, last]
 )
@@ -88,6 +89,16 @@ containers = Table(
     Column("pod_namespace", Text),
     Column("message", LargeBinary, nullable=False),  # the Container of event.proto
     Index("containers_by_time", "host_id", "at_ns"),
+)
+
+staged = Table(
+    "staged",  # of each collector the last event files of a spool, which count, and may not have their names yet
+    metadata,
+    Column("collector_id", String(64), primary_key=True),
+    Column("host_id", String(255), primary_key=True),
+    Column("spool_id", String(64), primary_key=True),
+    Column("first", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
 )
 
 finding_entries = Table(

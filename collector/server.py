@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import resource
+import secrets
 import shutil
 import signal
 import threading
@@ -100,8 +101,8 @@ class Server:
         try:
             require_free(self._config.address)
             self._lock = _lock(self._config.state_dir)
-            self._store.open()
-            self._files.open()
+            self._store.open(_own_id(self._config.state_dir))
+            self._files.open(self._store.committed())
             self._thread.start()
             return self._call(self._listen())
         except CollectorFault:
@@ -243,6 +244,22 @@ def _lock(state_dir: Path) -> TextIO:
         lock.close()
         raise AlreadyRunning(f"{state_dir}: another collector works on this state directory") from exc
     return lock
+
+
+def _own_id(state_dir: Path) -> str:
+    """Return what tells this collector from others that share its database, made once. Raises StateError."""
+    path = state_dir / "collector.id"
+    try:
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            with temporary.open("w", encoding="ascii") as file:
+                file.write(secrets.token_hex(16))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise StateError(f"{path}: {exc}") from exc
 
 
 def _require_ours(directory: Path) -> None:

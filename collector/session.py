@@ -125,12 +125,14 @@ class Session:
                 return await self._serve()
             finally:
                 self._keeping.hub.left(self._key)
+                self._keeping.store.release(self._key)
 
     async def _welcome(self) -> None:
         """Find out what is durable, and say it. Raises StateError."""
         keeping, key = self._keeping, self._key
         known = await keeping.in_sql(partial(keeping.store.welcome, key, self._hello))
-        # A collector killed between a file and its row has the events, and SQL does not know.
+        await keeping.settle(key)
+        # A database restored from an older copy does not know of files that have their names.
         in_files = await keeping.on_disk(partial(keeping.files.durable_through, key))
         events_through = max(known.events_through, in_files)
         self._findings = Lane(known.findings_through)

@@ -73,12 +73,12 @@ def test_files_of_an_older_collector_are_merged_with_newer_ones(files: EventFile
         path = write(files, number, number)
         if number == 1:
             table = pq.read_table(path)
-            pq.write_table(table.drop_columns(["dns_query"]), path)
+            pq.write_table(table.drop_columns(["process_fork"]), path)
 
     compact.compact(files.root, 0)
 
     merged = pq.read_table(next(files.readable()))
-    assert merged.schema.names == columns.schema().names
+    assert merged.schema.names == columns.schema("process_activity").names
     assert len(merged) == compact.MERGE
 
 
@@ -86,7 +86,7 @@ def test_one_broken_file_does_not_stop_the_others(files: EventFiles) -> None:
     """A damaged folder is left as it is, and said."""
     for number in range(1, compact.MERGE + 1):
         write(files, number, number)
-    broken = files.root / "day=2026-09-01" / "host=a-first"
+    broken = files.root / "class=process_activity" / "day=2026-09-01" / "host=a-first"
     broken.mkdir()
     for number in range(compact.MERGE):
         (broken / f"part-x-{number}-{number}.parquet").write_bytes(b"not parquet")

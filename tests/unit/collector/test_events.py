@@ -13,10 +13,12 @@ from collector.events import EventFiles
 from collector.events import Run
 from collector.events import runs
 from collector.names import AgentKey
+from collector.names import Part
 from tests.unit.collector.made import NOW_NS
 from tests.unit.collector.made import SECOND_NS
 from tests.unit.collector.made import event
 from tests.unit.collector.made import events
+from vedette.v1.event_pb2 import FileOpen
 
 KEY = AgentKey("i-1", "spool")
 DAY_NS = 86_400 * SECOND_NS
@@ -31,7 +33,8 @@ def files(tmp_path: Path) -> EventFiles:
 
 
 def write(files: EventFiles, first: int, last: int, day: date = TODAY) -> Path:
-    return files.write(KEY, Run(day, events(first, last)), NOW_NS)
+    (path,) = files.write(KEY, Run(day, events(first, last)), NOW_NS)
+    return path
 
 
 def stored(files: EventFiles) -> list[int]:
@@ -67,7 +70,7 @@ def test_written_events_are_found_again(files: EventFiles) -> None:
     """Every event of a file is read once, under the day and host of the file."""
     path = write(files, 1, 3)
 
-    assert path.relative_to(files.root) == Path("day=2026-09-01/host=i-1/part-spool-1-3.parquet")
+    assert path.relative_to(files.root) == Path("class=process_activity/day=2026-09-01/host=i-1/part-spool-1-3.parquet")
     assert stored(files) == [1, 2, 3]
 
 
@@ -113,8 +116,10 @@ def test_a_file_is_synced_before_it_has_its_name(files: EventFiles, monkeypatch:
 
     assert order == [
         "day=2026-09-01",
+        "class=process_activity",
         "events",
         ".part-spool-1-3.parquet.tmp",
+        "host=i-1",
         "rename",
         "host=i-1",
     ]
@@ -123,7 +128,7 @@ def test_a_file_is_synced_before_it_has_its_name(files: EventFiles, monkeypatch:
 def test_a_full_disk_leaves_nothing_behind(files: EventFiles) -> None:
     """A write that fails says why and can be tried again: here /dev/full stands for the disk."""
     write(files, 1, 1)
-    folder = files.root / "day=2026-09-01" / "host=i-1"
+    folder = files.root / "class=process_activity" / "day=2026-09-01" / "host=i-1"
     (folder / f".part-spool-2-2.parquet{module.TEMPORARY}").symlink_to("/dev/full")
 
     with pytest.raises(StateError, match="No space left on device"):
@@ -148,3 +153,49 @@ def test_old_days_are_not_even_opened(files: EventFiles) -> None:
     (files.root / "lost+found").mkdir()
 
     assert list(files.readable(since=TODAY)) == [today]
+
+
+def test_a_file_for_each_class(files: EventFiles) -> None:
+    """One kind of question reads one folder: a batch is divided by OCSF class, and nothing of it is lost."""
+    made = [event(1), event(2, file_open=FileOpen(path="/etc/passwd")), event(3)]
+
+    paths = files.write(KEY, Run(TODAY, made), NOW_NS)
+
+    assert ["process_activity", "file_activity"] == [module.class_of(path.parent) for path in paths]
+    assert {path.name for path in paths} == {"part-spool-1-3.parquet"}
+    assert sorted(stored(files)) == [1, 2, 3]
+    assert list(files.readable(class_name="file_activity")) == [paths[1]]
+
+
+def test_what_is_staged_shows_only_when_it_counts(files: EventFiles) -> None:
+    """Killed before the commit, the events never were; killed after it, the next start shows them, once."""
+    files.stage(KEY, Run(TODAY, events(1, 3)), NOW_NS)
+    files.stage(KEY, Run(TODAY, [*events(4, 5), event(6, file_open=FileOpen(path="/x"))]), NOW_NS)
+    assert stored(files) == []
+
+    files.open({KEY: Part("spool", 4, 6)})
+
+    assert sorted(stored(files)) == [4, 5, 6]
+    assert list(files.root.rglob(".*")) == []
+
+
+def test_settling_one_spool_leaves_others_alone(files: EventFiles) -> None:
+    """A stream that begins does not remove what another one is writing."""
+    files.stage(KEY, Run(TODAY, events(1, 3)), NOW_NS)
+    other = files.stage(KEY._replace(spool_id="other"), Run(TODAY, events(1, 3)), NOW_NS)
+
+    files.settle({}, KEY)
+    files.publish(other)
+
+    assert list(files.readable()) == list(other.paths)
+
+
+def test_published_twice_is_published(files: EventFiles) -> None:
+    """What is tried again because nobody knew whether it was done is no error; a file that is gone is."""
+    staged = files.stage(KEY, Run(TODAY, events(1, 3)), NOW_NS)
+    files.publish(staged)
+    files.publish(staged)
+    staged.paths[0].unlink()
+
+    with pytest.raises(StateError, match="not any more"):
+        files.publish(staged)

@@ -192,7 +192,7 @@ def keeping(tmp_path: Path) -> Iterator[Keeping]:
 
 def test_nothing_is_written_past_what_was_given_up(keeping: Keeping) -> None:
     """A closing stream gives up what the disk refuses; later events must not make it look durable."""
-    folder = keeping.files.root / "day=2026-09-01" / f"host={KEY.host_id}"
+    folder = keeping.files.root / "class=process_activity" / "day=2026-09-01" / f"host={KEY.host_id}"
     # The one file that cannot be written: something that cannot be removed has its temporary name.
     (folder / ".part-spool-1-10.parquet.tmp").mkdir(parents=True)
     acknowledged: list[int] = []

@@ -111,7 +111,7 @@ def test_no_events_yet(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named(state_dir: Path) -> None:
     """The error says which file; it is not passed over in silence."""
-    broken = state_dir / "events" / "day=2026-09-01" / "host=i-1" / "part-x-1-1.parquet"
+    broken = state_dir / "events" / "class=process_activity" / "day=2026-09-01" / "host=i-1" / "part-x-1-1.parquet"
     broken.write_bytes(b"no parquet at all")
 
     with pytest.raises(StateError, match=broken.name):

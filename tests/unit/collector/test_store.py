@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from collector import query
+from collector.errors import ConfigError
 from collector.errors import StateError
+from collector.errors import Superseded
 from collector.names import AgentKey
+from collector.names import Part
 from collector.query import Filters
 from collector.sequence import GREATEST
 from collector.sequence import Range
 from collector.sequence import Toll
+from collector.spools import GAPS_KEPT
 from collector.store import FILE_NAME
-from collector.store import GAPS_KEPT
 from collector.store import Durable
 from collector.store import Store
 from collector.store import default_url
@@ -280,3 +283,48 @@ def test_reading_does_not_disturb_the_writer(store: Store, tmp_path: Path) -> No
     store.keep_findings(ORIGIN, KEY, [finding(2)], Toll(2))
 
     assert json.dumps([document["service"]["count"] for document in query.findings(tmp_path, Filters())]) == "[2]"
+
+
+def test_only_the_latest_stream_may_keep_anything(store: Store, tmp_path: Path) -> None:
+    """An agent that dialled another collector is not kept by the first any more, whatever that has in its hands."""
+    other = opened(tmp_path)
+
+    with pytest.raises(Superseded, match="newer stream"):
+        store.keep_findings(ORIGIN, KEY, [finding(1)], Toll(1))
+    with pytest.raises(Superseded, match="newer stream"):
+        store.advance_events(KEY, Toll(1), part=Part("spool", 1, 1))
+
+    assert (list(query.findings(tmp_path, Filters())), store.committed()) == ([], {})
+    other.keep_findings(ORIGIN, KEY, [finding(1)], Toll(1))
+    other.release(KEY)
+    with pytest.raises(Superseded, match="has ended"):
+        other.keep_findings(ORIGIN, KEY, [finding(2)], Toll(2))
+
+
+def test_a_batch_that_is_kept_again_counts_once(store: Store, tmp_path: Path) -> None:
+    """A database that went away at the commit did it or did not: what is tried again is not counted twice."""
+    for _ in range(2):
+        store.keep_findings(ORIGIN, KEY, [finding(2)], Toll(2, (Range(1, 1),)))
+        store.advance_events(KEY, Toll(9, (Range(2, 4),), evicted=2))
+
+    (found,) = query.findings(tmp_path, Filters())
+    row = agent(tmp_path)
+    assert found["service"]["count"] == 1
+    assert (row["findings_missing"], row["events_missing"], row["events_evicted"]) == (1, 3, 2)
+    assert (row["findings_gaps"], row["events_gaps"]) == ([[1, 1]], [[2, 4]])
+
+
+def test_a_password_is_not_shown() -> None:
+    """What goes wrong with a database is said without what opens it."""
+    store = Store("postgresql://vedette:secret@127.0.0.1:1/x", lambda: NOW_NS)
+
+    with pytest.raises(StateError, match="refused") as raised:
+        store.open()
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["no url", "oracle-of-delphi://x"])
+def test_a_url_that_is_none(url: str) -> None:
+    """A mistake in the configuration is said as one."""
+    with pytest.raises(ConfigError, match="`database_url`"):
+        Store(url, lambda: NOW_NS).open()
