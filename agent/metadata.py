@@ -78,3 +78,10 @@ class KubernetesConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     cert_file: Annotated[Path | None, Meta(description="PEM: a client certificate, in place of the token.")] = None
     key_file: Annotated[Path | None, Meta(description="PEM: the private key of `cert_file`.")] = None
+    server_name: Annotated[
+        str | None,
+        Meta(
+            description="Whom the server's certificate must name, where that is not its address: of a kubelet's own "
+            "certificate, the node."
+        ),
+    ] = None

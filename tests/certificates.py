@@ -48,6 +48,10 @@ class Authority:
         names = [x509.DNSName(alternative)] if alternative else []
         return self._issue(f"client-{common_name}", common_name, names)
 
+    def node(self, name: str) -> Files:
+        """Return the files of a kubelet, which are for the name of its node and for no address."""
+        return self._issue(f"node-{name}", name, [x509.DNSName(name)])
+
     def _issue(self, stem: str, common_name: str, alternatives: list[x509.GeneralName]) -> Files:
         key = ec.generate_private_key(ec.SECP256R1())
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])

@@ -76,4 +76,5 @@ def questions(settings: Config) -> Questions:
         ca_file=kubernetes.ca_file,
         cert_file=kubernetes.cert_file,
         key_file=kubernetes.key_file,
+        server_name=kubernetes.server_name,
     )

@@ -39,7 +39,7 @@ class Unanswered(PeerError):
     """Nobody told; `kind` says how that went, the text says it to people."""
 
     def __init__(self, kind: str, text: str, status: int | None = None) -> None:
-        """`kind`: `unreachable`, `silent`, `refused` (with `status`), `oversized`, `broken` or `malformed`."""
+        """`kind`: `unreachable`, `untrusted`, `silent`, `refused` (`status`), `oversized`, `broken` or `malformed`."""
         super().__init__(text)
         self.kind = kind
         self.status = status
@@ -142,10 +142,20 @@ class _Timed:
 class Client:
     """Asks one server; used by one thread, save `close`."""
 
-    def __init__(self, endpoint: Endpoint, *, context: Callable[[], ssl.SSLContext] | None = None) -> None:
-        """`context` makes what TLS takes; it is made anew for each connection, for certificates change."""
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        context: Callable[[], ssl.SSLContext] | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        """`context` makes what TLS takes; it is made anew for each connection, for certificates change.
+
+        `server_name`: whom the certificate must name, where that is not the host of the endpoint.
+        """
         self.endpoint = endpoint
         self._context = context
+        self._server_name = server_name or endpoint.host
         self._sock: socket.socket | None = None
         self._closed = False
 
@@ -195,8 +205,11 @@ class Client:
         except HTTPException as exc:
             raise Unanswered("broken", f"{name} does not speak HTTP as it must: {type(exc).__name__}") from exc
         except (OSError, ValueError) as exc:
+            distrust = getattr(exc, "verify_message", None)  # of ssl.SSLCertVerificationError
+            if distrust:
+                raise Unanswered("untrusted", f"the certificate of {name} is not trusted: {distrust}") from exc
             kind = "broken" if self._sock else "unreachable"
-            raise Unanswered(kind, f"{name}: {getattr(exc, 'strerror', None) or type(exc).__name__}") from exc
+            raise Unanswered(kind, f"{name}: {_why(exc)}") from exc
         finally:
             if self._sock is not None:
                 self._sock.close()
@@ -223,9 +236,18 @@ class Client:
         with ExitStack() as undo:
             undo.callback(sock.close)
             sock.settimeout(budget.left_s())
-            wrapped = self._context().wrap_socket(sock, server_hostname=self.endpoint.host)
+            wrapped = self._context().wrap_socket(sock, server_hostname=self._server_name)
             undo.pop_all()
         return wrapped
+
+
+def _why(exc: Exception) -> str:
+    """Return an error's own words: of OpenSSL's without the file and line of its source."""
+    alert = getattr(exc, "reason", None)
+    if isinstance(alert, str):
+        return alert.lower().replace("_", " ")
+    said = getattr(exc, "strerror", None)
+    return said.partition(" (_ssl.c")[0] if said else type(exc).__name__
 
 
 def _body(response: HTTPResponse, limit_bytes: int) -> bytes:

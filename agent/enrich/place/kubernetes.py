@@ -53,6 +53,8 @@ class Credentials(NamedTuple):
     ca: Path | None
     cert: Path | None = None
     key: Path | None = None
+    server_name: str | None = None
+    """Whom the server's certificate must name, where that is not its address."""
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a request.  Raises Unanswered when the token cannot be read."""
@@ -69,11 +71,28 @@ class Credentials(NamedTuple):
         return accept | {"Authorization": f"Bearer {token}"}
 
     def context(self) -> ssl.SSLContext:
-        """Return what TLS takes.  Raises OSError when a file cannot be used."""
-        context = ssl.create_default_context(cafile=self.ca)
+        """Return what TLS takes; `ca` may also be the server's own certificate.  Raises Unanswered for a bad file."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as exc:
+            raise _unusable(f"ca_file {self.ca}", exc) from exc
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if self.cert is not None:
-            context.load_cert_chain(self.cert, self.key, password=str)
+            try:
+                context.load_cert_chain(self.cert, self.key, password=str)
+            except OSError as exc:
+                raise _unusable(f"cert_file {self.cert} with key_file {self.key}", exc) from exc
         return context
+
+    def client(self, where: Endpoint) -> Client:
+        """Return who asks a server."""
+        return Client(where, context=self.context if where.tls else None, server_name=self.server_name)
+
+
+def _unusable(files: str, exc: OSError) -> Unanswered:
+    """Return why files cannot be used; OpenSSL says of what is no PEM nothing that helps."""
+    said = "no PEM of the right kind, or not of one another" if isinstance(exc, ssl.SSLError) else exc.strerror
+    return Unanswered("unreachable", f"{files} cannot be used: {said}")
 
 
 class _Object(msgspec.Struct):
@@ -102,7 +121,7 @@ class ApiServer:
 
     def __init__(self, where: Endpoint, credentials: Credentials, node: str) -> None:
         self._credentials = credentials
-        self._client = Client(where, context=credentials.context if where.tls else None)
+        self._client = credentials.client(where)
         self._selector = f"fieldSelector=spec.nodeName%3D{quote(node, safe='')}"
         self._node = node
 
@@ -155,7 +174,7 @@ class Kubelet:
 
     def __init__(self, where: Endpoint, credentials: Credentials) -> None:
         self._credentials = credentials
-        self._client = Client(where, context=credentials.context if where.tls else None)
+        self._client = credentials.client(where)
 
     def pods(self) -> list[Pod]:
         """Return the pods of the node.  Raises Unanswered."""

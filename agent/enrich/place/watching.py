@@ -167,7 +167,7 @@ class Watched:
             return
         self._failures += 1
         self._counters.add(f"place.kubernetes_{exc.kind}")
-        remedy = ": its token needs list and watch on pods" if exc.status in {401, 403} else ""
+        remedy = _remedy(exc, "list and watch on pods")
         self._stands(known=False, detail=f"the API server is not heard: {exc}{remedy}")
 
     def _stands(self, *, known: bool, detail: str) -> None:
@@ -246,7 +246,7 @@ class Asked:
             except Unanswered as exc:
                 failures += 1
                 self._counters.add(f"place.kubernetes_{exc.kind}")
-                remedy = ": its token needs get on nodes/proxy" if exc.status in {401, 403} else ""
+                remedy = _remedy(exc, "get on nodes/proxy")
                 self._stands(known=False, detail=f"the kubelet is not heard: {exc}{remedy}")
             self._closing.wait(min(BACKOFF_MAX_S, ANEW_S * 2 ** min(failures, 16)))
 
@@ -261,6 +261,13 @@ class Asked:
         if known is not self._standing.known:
             _log.log(logging.INFO if known else logging.WARNING, "kubernetes: %s", detail)
         self._standing = Standing(name="kubernetes", known=known, detail=detail)
+
+
+def _remedy(exc: Unanswered, right: str) -> str:
+    """Return what to do about a server that does not tell."""
+    if exc.status in {401, 403}:
+        return f": its token needs {right}"
+    return ": name who signed it in [kubernetes] ca_file" if exc.kind == "untrusted" else ""
 
 
 def _nobody(_namespace: str, _owner: Owner) -> Owner | None:

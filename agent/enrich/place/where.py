@@ -50,6 +50,7 @@ class Questions(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    server_name: str | None = None
 
 
 class _Known(Protocol):
@@ -165,7 +166,7 @@ class Where:
         ca = asked.ca_file or ((_ACCOUNT / "ca.crt") if (_ACCOUNT / "ca.crt").exists() else None)
         if (asked.cert_file is None) is not (asked.key_file is None):
             raise Unanswered("malformed", "of [kubernetes] cert_file and key_file one is missing")
-        credentials = Credentials(token, ca, asked.cert_file, asked.key_file)
+        credentials = Credentials(token, ca, asked.cert_file, asked.key_file, asked.server_name)
         if asked.kubelet is not None:
             return Asked(Kubelet(_private(asked.kubelet), credentials), counters=counters)
         api_server, node = self._api_server(), self._node()
