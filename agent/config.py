@@ -52,7 +52,7 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[
         str | None,
         Meta(
-            description="`unix:///PATH`, `HOST:PORT` or `srv:NAME`. Plain text goes to unix sockets and loopback alone; "
+            description="`unix:///PATH`, `HOST:PORT` or `srv:NAME`. Plain text goes to unix sockets and loopback only; "
             "any other address needs the three files below, or `[enrolment]`. Without it: a join token's, or "
             "`collector.sock` in `state_dir`."
         ),

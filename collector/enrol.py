@@ -16,8 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NoReturn
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 
 from collector.admission import Admission
 from collector.config import Enrolment
@@ -42,6 +45,7 @@ _SAID_PER_S, _SAID_BURST = 1.0, 60  # lines about refusals in the log
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T", bound=Message)
 Answer = tuple[enrol_pb2.Membership, Line]
 
 
@@ -61,11 +65,11 @@ class Enrolling:
 
     def join_handler(self) -> Handler:
         """Return the service for strangers as gRPC takes it."""
-        return _handler(JOIN, "Join", (self._join, enrol_pb2.JoinRequest.FromString))
+        return _handler(JOIN, "Join", (self._join, enrol_pb2.JoinRequest))
 
     def renew_handler(self) -> Handler:
         """Return the service for members as gRPC takes it."""
-        return _handler(RENEW, "Renew", (self._renew, enrol_pb2.RenewRequest.FromString))
+        return _handler(RENEW, "Renew", (self._renew, enrol_pb2.RenewRequest))
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -118,8 +122,22 @@ class Enrolling:
 
 def _handler(service: str, method: str, how: tuple[Any, Any]) -> Handler:
     serializer = enrol_pb2.Membership.SerializeToString
-    rpc = grpc.unary_unary_rpc_method_handler(how[0], request_deserializer=how[1], response_serializer=serializer)
+    rpc = grpc.unary_unary_rpc_method_handler(
+        how[0], request_deserializer=_parsed(how[1]), response_serializer=serializer
+    )
     return grpc.method_handlers_generic_handler(service, {method: rpc})
+
+
+def _parsed(message: type[T]) -> Callable[[bytes], T]:
+    """Return what parses a message; of bytes that are none it makes an empty one, which is refused with a sentence."""
+
+    def parse(data: bytes) -> T:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return message()
+
+    return parse
 
 
 def _source(context: Context) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import logging
 import socket
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import grpc
 import msgspec
 import pytest
 
@@ -28,6 +32,7 @@ from agent.enrol import token as tokens
 from agent.enrol.errand import Errand
 from agent.enrol.errand import Outcome
 from agent.enrol.identity import Folder
+from agent.enrol.identity import Granted
 from agent.enrol.identity import Identity
 from agent.enrol.identity import Machine
 from agent.enrol.identity import this_machine
@@ -38,6 +43,7 @@ from collector.authority import Authority
 from collector.certificates import Role
 from collector.certificates import Wish
 from tests.system.collecting import Collector
+from vedette.v1 import enrol_pb2
 from vedette.v1 import ingest_pb2
 
 HOST, CLONE = "a" * 32, "b" * 32
@@ -138,6 +144,68 @@ def test_a_host_joins_reports_and_renews(site: Site, tmp_path: Path, capsys: pyt
     assert errands.send(errand(tmp_path / "again", site.token(capsys))).done
 
 
+def test_a_certificate_is_renewed_over_the_wire(site: Site, tmp_path: Path) -> None:
+    """With a new key, in one step; the agent's next dial uses it."""
+    host, days = "e" * 32, dt.timedelta(days=20)
+    past = dt.datetime.now(dt.UTC) - days
+    made = Authority(site.pki, past).issue(Wish(Role.AGENT, (host,), 30))
+    folder = Folder(tmp_path / "identity")
+    folder.path.mkdir()
+    start_s, life_s = past.timestamp(), 30 * 86_400
+    kept = msgspec.structs.replace(identity(start_s, start_s + life_s), host_id=host, collector=site.collector.address)
+    folder.keep(kept, Granted(made.key, made.certificate, Authority(site.pki).bundle.read_bytes()))
+    before = (folder.current / "agent.key").resolve()
+
+    keeper = Keeper(folder, Way(Machine(host, UUIDS[0]), lambda: pytest.fail("it has a certificate")))
+    assert keepers.FIRST_DELAY_S == keeper.step(), keeper.missing()
+    assert keeper.step() > 600, "nothing is due"
+    assert not before.exists()
+    assert folder.read().not_after_s > time.time() + 29 * 86_400
+    assert welcomed(folder.path, host)
+    assert any(f"renewed: host {host} by certificate" in line for line in site.collector.lines)
+
+
+def test_the_port_of_strangers_does_one_thing(site: Site) -> None:
+    """No stream, no query and no renewal without a certificate, and no message of a megabyte."""
+    ca = grpc.ssl_channel_credentials((site.pki / "ca.pem").read_bytes())
+    with grpc.secure_channel(site.enrolment, ca) as strangers, grpc.secure_channel(site.collector.address, ca) as other:
+        for channel, method, request, code in (
+            (strangers, "vedette.v1.Ingest/Stream", b"", grpc.StatusCode.UNIMPLEMENTED),
+            (strangers, "vedette.v1.Query/Findings", b"", grpc.StatusCode.UNIMPLEMENTED),
+            (strangers, "vedette.v1.Renewal/Renew", b"", grpc.StatusCode.UNIMPLEMENTED),
+            (strangers, "vedette.v1.Enrol/Join", b"", grpc.StatusCode.PERMISSION_DENIED),
+            (strangers, "vedette.v1.Enrol/Join", b"\xff" * 99, grpc.StatusCode.PERMISSION_DENIED),
+            (strangers, "vedette.v1.Enrol/Join", b"x" * 1_000_000, grpc.StatusCode.RESOURCE_EXHAUSTED),
+            (other, "vedette.v1.Renewal/Renew", b"", grpc.StatusCode.UNAVAILABLE),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(f"/{method}")(request, timeout=MINUTE)
+            assert code == refused.value.code(), (method, refused.value.details())
+
+
+def test_a_flood_of_strangers_leaves_the_honest_alone(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two hundred silent connections and three hundred wrong tokens, told in few lines; then somebody joins."""
+    host, _, port = site.enrolment.rpartition(":")
+    lines = len(site.collector.lines)
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        ca = grpc.ssl_channel_credentials((site.pki / "ca.pem").read_bytes())
+        channel = stack.enter_context(grpc.secure_channel(site.enrolment, ca))
+        ask = channel.unary_unary("/vedette.v1.Enrol/Join")
+        wrong = enrol_pb2.JoinRequest(csr=b"x", host_id="a" * 32).SerializeToString()
+        calls = [ask.future(wrong, timeout=MINUTE) for _ in range(300)]
+        codes = Counter(call.code() for call in calls)
+        refused = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert set(refused) <= set(codes) <= {*refused, grpc.StatusCode.UNAVAILABLE}, "that: a stream too many"
+        deadline = time.monotonic() + MINUTE
+        while not errands.send(errand(tmp_path / "identity", site.token(capsys), "f" * 32)).done:
+            assert time.monotonic() < deadline
+    assert len(site.collector.lines) - lines < 150
+
+
 def test_refusals_and_absences_are_sentences(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is left half done, nothing hangs, and a stranger's collector gets no secret."""
     other = Authority(tmp_path / "pki")
@@ -219,8 +287,6 @@ def test_a_certificate_is_renewed_in_time(tmp_path: Path, start_s: int, end_s: i
     now_s = time.time()
     folder = Folder(tmp_path)
     folder.path.mkdir(exist_ok=True)
-    from agent.enrol.identity import Granted
-
     folder.keep(identity(now_s + start_s, now_s + end_s), Granted(b"k", b"c", b"a"))
     sent: list[Errand] = []
 
