@@ -1,4 +1,4 @@
-"""Writes docs/findings.md, and the fields in docs/rules.md, from the declarations, so that they cannot differ.
+"""Writes docs/findings.md, the fields in docs/rules.md and the routes in docs/api.md from what declares them.
 
 python -m agent.docs             write them
 python -m agent.docs --check     exit status 1 if one is not what would be written
@@ -7,6 +7,8 @@ python -m agent.docs --check     exit status 1 if one is not what would be writt
 from __future__ import annotations
 
 import importlib
+import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from agent import findings
 from agent import intel
@@ -25,9 +29,11 @@ from agent.findings import known_excuses
 from agent.model import Sensitivity
 from agent.rules import fields
 from agent.rules.parsing import kinds
+from collector.api import routes
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "findings.md"
 RULES_PATH = PATH.with_name("rules.md")
+API_PATH = PATH.with_name("api.md")
 RULES_MARK = "<!-- Written by `make docs` from here on; do not edit. -->"
 
 HEAD = """\
@@ -170,7 +176,7 @@ def _examples(finding: AnyFinding, heading: str, *, fires: bool) -> Iterator[str
 
 def main(arguments: Sequence[str]) -> int:
     """Write or check the pages; return the exit status."""
-    pages = {PATH: page(findings.load()), RULES_PATH: rules_page()}
+    pages = {PATH: page(findings.load()), RULES_PATH: rules_page(), API_PATH: api_page()}
     if list(arguments) == ["--check"]:
         return (
             0 if all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in pages.items()) else 1
@@ -183,6 +189,37 @@ def main(arguments: Sequence[str]) -> int:
 def rules_page() -> str:
     """Return docs/rules.md with the tables of fields as they are declared."""
     return RULES_PATH.read_text(encoding="utf-8").partition(RULES_MARK)[0] + RULES_MARK + "\n".join(_fields())
+
+
+def api_page() -> str:
+    """Return docs/api.md with the routes as they are."""
+    return API_PATH.read_text(encoding="utf-8").partition(RULES_MARK)[0] + RULES_MARK + "\n".join(_routes())
+
+
+def _routes() -> Iterator[str]:
+    """Yield the table of routes, then what each takes."""
+    yield "\n\n| route | role | what |\n|---|---|---|"
+    for route in routes.table():
+        about = inspect.cleandoc(route.answer.__doc__ or "").splitlines()[0]
+        yield f"| `{route.method} {route.path}` | {route.role} | {about} |"
+    for route in routes.table():
+        taken = [*_taken("query", route.parameters), *(_taken("body", route.body) if route.body else [])]
+        if taken:
+            yield f"\n`{route.method} {route.path}`\n"
+            yield from taken
+    yield ""
+
+
+def _taken(where: str, shape: type[msgspec.Struct]) -> Iterator[str]:
+    for field in msgspec.json.schema_components([shape])[1][shape.__name__]["properties"].items():
+        name, about = field
+        kinds = [one for one in about.get("anyOf", [about]) if one.get("type") != "null"]
+        values = [one for one in kinds[0].get("enum", []) if one is not None]
+        told = ", ".join(f"`{one}`" for one in values) or kinds[0].get("type", "object")
+        default = about.get("default")
+        yield f"- {where} `{name}`: {told}" + (
+            "" if default in (None, "") else f"; `{json.dumps(default)}` if not said"
+        )
 
 
 def _fields() -> Iterator[str]:

@@ -58,6 +58,15 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return parse(self.listen)
 
 
+class Api(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the HTTP API is served, with the certificate of `[tls]`."""
+
+    address: str
+    """`host:port`; port 0 takes a free one."""
+    requests_per_s: float = 20.0
+    """Of one token, five seconds' worth at once."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one collector runs."""
 
@@ -68,12 +77,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Who may use a unix socket beside its owner; None for nobody."""
     tls: Tls | None = None
     enrolment: Enrolment | None = None
+    api: Api | None = None
+    """None for none."""
     account_id: str = NO_ACCOUNT
     """What findings carry as accountId; twelve digits on AWS."""
     region: str = NO_REGION
     detector_id: str = "vedette"
     readers: tuple[str, ...] = ()
     """Names of certificates that may ask for what all hosts sent; over TLS any other sees its own host alone."""
+    writers: tuple[str, ...] = ()
+    """Names of certificates that may also change things: archive findings, suppress, lists, policies."""
     database_url: str | None = None
     """SQLAlchemy's; None for SQLite in the state directory."""
     flush_interval_s: float = 1.0
@@ -117,6 +130,8 @@ def check(config: Config) -> None:
             f"`listen` {config.listen} can be reached from other hosts and needs mutual TLS: set ca_file, cert_file "
             "and key_file under [tls], or listen on a unix socket or 127.0.0.1"
         )
+    if config.api is not None:
+        _check_api(config.api, config.tls)
     for name in config.tls.__struct_fields__ if config.tls else ():
         _check_readable(name, getattr(config.tls, name))
     if config.enrolment is not None:
@@ -134,6 +149,16 @@ def _check_enrolment(enrolment: Enrolment, tls: Tls | None) -> None:
         raise ConfigError(f"`enrolment.authority_dir` {enrolment.authority_dir}: `vedette pki init` makes one")
     if enrolment.ec2_certificates is not None and not enrolment.ec2_accounts:
         raise ConfigError("`enrolment.ec2_accounts` must name the accounts whose instances may join")
+
+
+def _check_api(api: Api, tls: Tls | None) -> None:
+    address = parse(api.address)
+    if address.path is not None:
+        raise ConfigError(f"`api.address` {api.address} must be host:port; on a unix socket, `listen` answers commands")
+    if tls is None and not address.private:
+        raise ConfigError(f"`api.address` {api.address} can be reached from other hosts and needs [tls], or 127.0.0.1")
+    if api.requests_per_s <= 0:
+        raise ConfigError("`api.requests_per_s` must be above 0")
 
 
 def _check_readable(name: str, path: Path | None) -> None:

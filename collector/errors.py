@@ -51,6 +51,10 @@ class Superseded(PeerError):
     """A newer stream took an agent's spool over: nothing more of the older one is kept."""
 
 
+class TooMany(PeerError):
+    """What was asked to be kept has no room, or its name is taken."""
+
+
 class HostUnsupported(CollectorFault):
     """This host cannot do it."""
 

@@ -57,6 +57,10 @@ class Filters:
     """Findings that are, or are not."""
     until_at_ns: int | None = None
     """Events alone."""
+    kinds: tuple[str, ...] | None = None
+    """Events alone."""
+    times_ns: tuple[int, ...] | None = None
+    """Events at these moments of the boot clock."""
     processes: tuple[str, ...] | None = None
     """Events of processes with these uuids, or of their children."""
 
@@ -67,7 +71,7 @@ def findings(state_dir: Path, filters: Filters, url: str | None = None) -> Itera
     `url` names a database that is not the SQLite file in `state_dir`.
     """
     table = schema.findings
-    query = select(table.c.document).where(*_finding_conditions(filters)).order_by(table.c.last_seen_at_ns.desc())
+    query = select(table.c.document).where(*finding_conditions(filters)).order_by(table.c.last_seen_at_ns.desc())
     for row in reversed(_rows(state_dir, url, query.limit(filters.limit))):
         yield json.loads(row["document"])
 
@@ -146,13 +150,16 @@ def _event_conditions(filters: Filters) -> tuple[str, dict[str, Any]]:
     if filters.processes is not None:
         clauses.append("(list_contains($processes, actor.uuid) OR list_contains($processes, actor.parent_uuid))")
         parameters["processes"] = list(filters.processes)
-    if filters.hosts is not None:
-        clauses.append("list_contains($hosts, host_id)")
-        parameters["hosts"] = list(filters.hosts)
+    for name, column in (("hosts", "host_id"), ("kinds", "kind"), ("times_ns", "time_ns")):
+        wanted = getattr(filters, name)
+        if wanted is not None:
+            clauses.append(f"list_contains(${name}, {column})")
+            parameters[name] = list(wanted)
     return " AND ".join(clauses), parameters
 
 
-def _finding_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def finding_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return what rows of findings must meet."""
     table = schema.findings
     conditions: list[ColumnElement[bool]] = []
     if filters.type:

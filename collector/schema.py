@@ -162,3 +162,14 @@ lists = Table(
     Column("changed_by", Text, nullable=False),
     Index("lists_by_content", "sha256"),
 )
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("role", String(8), nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the secret, which is kept nowhere
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("expires_at_ns", BigInteger, nullable=False),
+)

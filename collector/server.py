@@ -47,10 +47,12 @@ from collector.store import Store
 from collector.store import default_url
 from collector.trust import Trust
 from collector.watch import Hub
+from collector.web import Web
 
 MESSAGE_LIMIT_BYTES = 4 * 1024 * 1024
 DISK_THREADS = 4  # writing is mostly waiting for fsync; a query takes one while it reads a chunk
 STOP_GRACE_S = 5.0
+READY_S = 2.0  # of the event loop, when the API is asked whether it is
 ALIVE_S = 1.0  # systemd wants a sign of life every 30 s
 REVIEW_INTERVAL_S = 2.0  # so long a revoked certificate goes on at most
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -91,6 +93,8 @@ class Server:
         self._stopped = threading.Event()
         self._server: grpc.aio.Server | None = None
         self._strangers: strangers.Strangers | None = None
+        self._hub = Hub()
+        self.web = Web()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> str:
@@ -104,7 +108,9 @@ class Server:
             self._store.open(_own_id(self._config.state_dir))
             self._files.open(self._store.committed())
             self._thread.start()
-            return self._call(self._listen())
+            address = self._call(self._listen())
+            self.web.start(self._config, self._hub, partial(self.answers, READY_S))
+            return address  # noqa: TRY300  the API belongs to starting
         except CollectorFault:
             self.stop(grace_s=0)
             raise
@@ -121,6 +127,7 @@ class Server:
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """Write and acknowledge what was received, and end."""
+        self.web.stop()
         if self._thread.is_alive():
             self._call(self._close(grace_s))
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -186,7 +193,7 @@ class Server:
             config=self._config,
             store=self._store,
             files=self._files,
-            hub=Hub(),
+            hub=self._hub,
             budget=Budget(self._config.buffer_bytes),
             claims=Claims(),
             sql=self._sql,

@@ -20,6 +20,13 @@ from typing import Any
 import grpc
 
 from collector import query
+from collector.api.desk import Desk
+from collector.api.routes import READ
+from collector.api.routes import WRITE
+from collector.api.routes import Answer
+from collector.api.routes import Asker
+from collector.api.routes import Question
+from collector.api.routes import answered
 from collector.errors import StateError
 from collector.hello import certified_names
 from collector.keeping import Keeping
@@ -30,10 +37,12 @@ from vedette.v1 import query_pb2
 if TYPE_CHECKING:
     Handler = grpc.GenericRpcHandler[Any, Any]
     RowContext = grpc.aio.ServicerContext[Any, query_pb2.Row]
+    AskContext = grpc.aio.ServicerContext[query_pb2.Question, query_pb2.Reply]
     WatchContext = grpc.aio.ServicerContext[query_pb2.WatchRequest, query_pb2.Update]
 
 SERVICE = "vedette.v1.Query"
 STATUS_INTERVAL_S = 1.0
+WHO_CHARACTERS = 64
 _CHUNK_ROWS = 500  # read by a thread at a time, so that a slow reader holds so many and no more
 
 _READERS = "certificates that the collector's configuration names under `readers`"
@@ -47,6 +56,7 @@ class Query:
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
         self._closing = asyncio.Event()
+        self._desk: Desk | None = None
 
     def handler(self) -> Handler:
         """Return the service as gRPC takes it."""
@@ -56,12 +66,17 @@ class Query:
             "Findings": rpc(self._findings, query_pb2.FindingQuery.FromString, row),
             "Events": rpc(self._events, query_pb2.EventQuery.FromString, row),
             "Watch": rpc(self._watch, query_pb2.WatchRequest.FromString, update),
+            "Ask": grpc.unary_unary_rpc_method_handler(
+                self._ask, query_pb2.Question.FromString, query_pb2.Reply.SerializeToString
+            ),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     def close(self) -> None:
         """Let every watcher go."""
         self._closing.set()
+        if self._desk is not None:
+            self._desk.close()
 
     async def _findings(self, request: query_pb2.FindingQuery, context: RowContext) -> None:
         config = self._keeping.config
@@ -101,11 +116,39 @@ class Query:
                     continue
                 await context.write(query_pb2.Update(finding=query_pb2.Row(json=row)))
 
-    async def _visible(self, context: RowContext | WatchContext) -> tuple[str, ...] | None:
+    async def _ask(self, request: query_pb2.Question, context: AskContext) -> query_pb2.Reply:
+        """Answer as the HTTP API does, by who is at the other end."""
+        if await self._visible(context) is not None:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"only {_READERS} may ask")
+        question = Question(request.method, request.path, dict(request.query), request.body)
+        try:
+            answer = await self._keeping.on_disk(partial(self._answered, self._asker(request, context), question))
+        except StateError as exc:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
+            raise
+        return query_pb2.Reply(status=answer.status, json=answer.json)
+
+    def _answered(self, asker: Asker, question: Question) -> Answer:
+        config = self._keeping.config
+        if self._desk is None:
+            self._desk = Desk(config.state_dir, config.database_url, self._keeping.now_ns)
+        return answered(self._desk, asker, question)
+
+    def _asker(self, request: query_pb2.Question, context: AskContext) -> Asker:
+        """Return who asks: on a unix socket its owner, who may change things, on 127.0.0.1 any user, who may not."""
+        config, names = self._keeping.config, certified_names(context.auth_context())
+        if names is None:
+            said = "".join(char for char in request.who[:WHO_CHARACTERS] if char.isprintable())
+            return Asker(f"{said or 'somebody'} (local)", READ if config.address.path is None else WRITE)
+        named = sorted(names.intersection(config.writers)) or sorted(names)
+        return Asker(named[0], WRITE if names.intersection(config.writers) else READ)
+
+    async def _visible(self, context: RowContext | WatchContext | AskContext) -> tuple[str, ...] | None:
         """Return whose rows the asker may see, None for all; end the call of who may see none. Raises StateError."""
         await self._require_good(context)
         names = certified_names(context.auth_context())
-        if names is None or names.intersection(self._keeping.config.readers):
+        config = self._keeping.config
+        if names is None or names.intersection(config.readers + config.writers):
             return None
         hosts = await self._keeping.in_sql(partial(self._keeping.store.hosts, names))
         if not hosts:
@@ -113,7 +156,7 @@ class Query:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{about}; only {_READERS} may read")
         return hosts
 
-    async def _require_good(self, context: RowContext | WatchContext) -> None:
+    async def _require_good(self, context: RowContext | WatchContext | AskContext) -> None:
         """End the call of a certificate that does not count, or not any more."""
         peer, trust = peer_of(context.auth_context()), self._keeping.trust
         refusal = None if peer is None or trust is None else trust.refusal(peer)

@@ -202,6 +202,8 @@ class Session:
         keep = partial(keeping.store.keep_findings, self._origin, self._key, fresh, toll)
         documents = await insist(lambda: keeping.in_sql(keep), self.closing)
         keeping.hub.publish(documents)
+        if fresh:
+            keeping.hub.finding_delay_ns = max(keeping.now_ns() - fresh[-1].at_ns, 0)
         keeping.hub.losses(self._key, "findings", toll)
         await self._acknowledge(ingest_pb2.LANE_FINDINGS, toll.through)
 

@@ -21,7 +21,7 @@ from sqlalchemy import select
 from sqlalchemy import update
 
 from collector import schema
-from collector.errors import StateError
+from collector.errors import TooMany
 from collector.matching import Criteria
 from collector.matching import holds
 
@@ -54,12 +54,12 @@ def count(sql: Connection, id_: str, now_ns: int) -> None:
 
 
 def add(sql: Connection, rule: Rule, who: str, now_ns: int) -> dict[str, Any]:
-    """Keep a rule; return it as it is shown. Raises StateError for a name that is taken, or one rule too many."""
+    """Keep a rule; return it as it is shown. Raises TooMany for a name that is taken, or one rule too many."""
     table = schema.suppressions
     if sql.execute(select(table.c.id).where(table.c.name == rule.name)).first() is not None:
-        raise StateError(f"there is a suppression rule named {rule.name}; delete it first")
+        raise TooMany(f"there is a suppression rule named {rule.name}; delete it first")
     if (sql.execute(select(func.count()).select_from(table)).scalar() or 0) >= RULES:
-        raise StateError(f"there are {RULES} suppression rules already; delete one first")
+        raise TooMany(f"there are {RULES} suppression rules already; delete one first")
     criteria = msgspec.json.encode(rule.finding_criteria).decode()
     values = {
         "id": secrets.token_hex(8),

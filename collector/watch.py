@@ -69,6 +69,8 @@ class Hub:
     def __init__(self) -> None:
         self.findings = 0
         self.events = 0
+        self.finding_delay_ns = 0
+        """Of the latest finding, from its deed to here; two clocks, held to 0 at least."""
         self._watchers: set[Watcher] = set()
         self._agents: dict[AgentKey, Seen] = {}
 
@@ -93,6 +95,10 @@ class Hub:
             row = json.dumps(document).encode()
             for watcher in self._watchers:
                 watcher.offer(row)
+
+    def connected(self) -> int:
+        """Return how many agents' streams are open; for any thread."""
+        return sum(seen.connected for seen in list(self._agents.values()))
 
     def joined(self, key: AgentKey, hello: ingest_pb2.Hello) -> None:
         """Note that an agent's stream is live."""

@@ -22,6 +22,7 @@ from vedette.v1 import query_pb2_grpc
 
 _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 5_000),  # also how long a connection may take; gRPC's own 20 s look like a hang
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # a page of findings whose paths are long
     ("grpc.use_local_subchannel_pool", 1),  # else a new dial inherits the back-off of the last channel
 )
 _NO_ANSWER = "failed to connect to all addresses"  # gRPC's words, followed by what each address said
@@ -66,6 +67,14 @@ class Query:
     def watch(self) -> Iterator[query_pb2.Update]:
         """Yield findings as they arrive, and a status a second, until hung up."""
         yield from self._read(self._stub.Watch, query_pb2.WatchRequest())
+
+    def ask(self, question: query_pb2.Question) -> query_pb2.Reply:
+        """Return what the HTTP API would answer."""
+        try:
+            reply: query_pb2.Reply = self._stub.Ask(question)
+        except (grpc.RpcError, ValueError) as exc:
+            raise self._translated(exc) from exc
+        return reply
 
     def _read(self, call: Callable[[_Question], Iterator[_Answer]], question: _Question) -> Iterator[_Answer]:
         try:

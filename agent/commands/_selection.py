@@ -113,7 +113,7 @@ _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="One JSON document per line."),
     click.option(
         "--state-dir",
-        type=click.Path(path_type=Path, readable=False),  # we say better why not, see _require_readable
+        type=click.Path(path_type=Path, readable=False),  # we say better why not, see require_readable
         help="Where a collector keeps them; /var/lib/vedette if not said.",
     ),
     click.option("--collector", metavar="ADDRESS", help="Ask a running one: unix:///PATH or HOST:PORT."),
@@ -162,7 +162,7 @@ def _parsed(row: bytes) -> dict[str, Any]:
     return document
 
 
-def _require_readable(state_dir: Path) -> None:
+def require_readable(state_dir: Path) -> None:
     """Raise StateError with what to do, unless we may look into the directory."""
     try:
         with os.scandir(state_dir):
@@ -177,7 +177,7 @@ def _stored(what: str, state_dir: Path, filters: dict[str, Any]) -> Iterator[dic
     from collector import query  # noqa: PLC0415  150 MB of engines that asking over the network does not need
     from collector.errors import CollectorFault  # noqa: PLC0415  as above
 
-    _require_readable(state_dir)
+    require_readable(state_dir)
     read = query.findings if what == "findings" else query.events
     try:
         yield from read(state_dir, query.Filters(**filters))

@@ -113,8 +113,9 @@ def declared(kind: type[msgspec.Struct], prefix: str = "") -> dict[str, str | No
     """Return every key by its dotted name, with its default as TOML has it."""
     keys: dict[str, str | None] = {}
     for field in msgspec.structs.fields(kind):
-        if field.name in {"tls", "enrolment"}:
-            keys |= declared({"tls": config.Tls, "enrolment": config.Enrolment}[field.name], f"{field.name}.")
+        sections = {"tls": config.Tls, "enrolment": config.Enrolment, "api": config.Api}
+        if field.name in sections:
+            keys |= declared(sections[field.name], f"{field.name}.")
         elif field.default in (msgspec.NODEFAULT, None):
             keys[prefix + field.name] = None
         else:

@@ -14,7 +14,7 @@ from collector import occurrences
 from collector import query
 from collector import suppression
 from collector import triage
-from collector.errors import StateError
+from collector.errors import TooMany
 from collector.names import AgentKey
 from collector.query import Filters
 from collector.sequence import Toll
@@ -138,7 +138,7 @@ def test_a_name_is_taken_once(desk: Desk) -> None:
     """Two rules of one name could not be told apart."""
     with desk.engine.begin() as sql:
         suppression.add(sql, rule(), "alice", NOW_NS)
-        with pytest.raises(StateError, match="named ci"):
+        with pytest.raises(TooMany, match="named ci"):
             suppression.add(sql, rule(pattern="/x"), "bob", NOW_NS)
 
 
