@@ -78,6 +78,7 @@ node = "node-1"
 api_server = "https://10.0.0.1:6443"
 kubelet = "https://127.0.0.1:10250"
 token_file = "/etc/vedette/token"
+server_name = "node-1"
 
 [privacy]
 redact = false
