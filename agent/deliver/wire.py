@@ -10,9 +10,11 @@ to what it can (a number) or escaped (text), or the field is left out, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -65,6 +67,7 @@ _PLAIN = frozenset({FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_DOUBLE
 
 _ACTOR_HEADER = tuple(name for name in event_pb2.Actor.DESCRIPTOR.fields_by_name if name in Event.__struct_fields__)
 """What the record header says of the actor."""
+_HEADER_OF: Callable[[Event], tuple[Any, ...]] = attrgetter(*_ACTOR_HEADER)
 
 _PROCESS_FIELDS = tuple(
     name for name in finding_pb2.Process.DESCRIPTOR.fields_by_name if name in Process.__struct_fields__
@@ -231,7 +234,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 def _actor(event: Event, surroundings: Surroundings, sha256: str | None) -> Fields:
     """Return who did it: the record says what it is now, enrichment who that is."""
-    fields = {name: getattr(event, name) for name in _ACTOR_HEADER}
+    fields = dict(zip(_ACTOR_HEADER, _HEADER_OF(event), strict=True))
     fields["sha256"] = sha256
     container = surroundings.container
     fields["container_id"] = container.id if container else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from collections.abc import Iterable
+from typing import Any
 
 from agent.counters import Counters
 from agent.enrich.asking.sources import Places
@@ -42,25 +42,24 @@ from agent.model import Event
 from agent.model import Executable
 from agent.model import FdDup
 from agent.model import FileId
+from agent.model import FileLink
 from agent.model import FileOpen
 from agent.model import FileRename
+from agent.model import FileTruncate
 from agent.model import FileUnlink
 from agent.model import Host
 from agent.model import LibraryMap
-from agent.model import Mapping
 from agent.model import MemProtect
 from agent.model import ModuleLoad
 from agent.model import NetAccept
 from agent.model import NetBind
 from agent.model import NetConnect
 from agent.model import NetListen
-from agent.model import Peers
 from agent.model import Process
 from agent.model import ProcessExec
 from agent.model import ProcessExit
 from agent.model import ProcessFork
 from agent.model import Surroundings
-from agent.model import Wire
 from agent.model import Writer
 
 _UNSURE_FILE = frozenset({"fd_raced", "outcome_unknown"})  # a decoy it may be, or none at all
@@ -120,18 +119,8 @@ class Enricher:
             actor=actor,
             lineage=lineage,
             container=self._processes.container(actor) if actor else self._processes.container_of(event.mnt_ns),
-            writer=self._writers.of(event.file) if isinstance(event, (ProcessExec, LibraryMap)) else None,
-            outbound_cookies=self._sockets.among(_cookies(event)),
             target=self._processes.target(event.target) if isinstance(event, Aimed) else None,
-            mapping=self._protected(event, actor),
-            peers=self._met(event),
-            asker=self._questions.asker(event) if isinstance(event, (DnsQuery, DnsAnswer)) else None,
-            siblings=self._started_before(event, actor),
-            wire=self._wired(event, actor, lineage),
-            serving=self._serving.nearest((actor, *lineage)) if actor and isinstance(event, ProcessExec) else None,
-            module=self._module_file(event, actor),
-            led_to=self._links.script(actor) if actor and isinstance(event, ProcessExec) else self._links.led(event),
-            runtime=self._runtime(event, actor),
+            **self._of_kind(event, actor, lineage),
         )
 
     def sha256(self, process: Process) -> Digest:
@@ -231,35 +220,52 @@ class Enricher:
                 self._sockets.connected(event.cookie)
         return self._processes.actor(event)
 
-    def _wired(self, event: Event, actor: Process | None, lineage: tuple[Process, ...]) -> Wire | None:
-        if actor is None:
-            return None
-        if isinstance(event, ProcessExec):
-            return self._wires.executed(event, actor, lineage)
-        return self._wires.connected(event, actor) if isinstance(event, NetConnect) else None
+    def _of_kind(self, event: Event, actor: Process | None, lineage: tuple[Process, ...]) -> dict[str, Any]:
+        """Return the surroundings that events of this kind alone have, by name; learn from it what they need."""
+        match event:
+            case ProcessExec() if actor is not None:
+                return self._of_exec(event, actor, lineage)
+            case LibraryMap():
+                return {"writer": self._writers.of(event.file)}
+            case FileOpen():
+                return {"runtime": self._runtimes.of(event.file)}
+            case NetConnect() | NetAccept():
+                return self._of_connection(event, actor)
+            case FdDup():
+                return {"outbound_cookies": self._sockets.among((event.socket.cookie,))}
+            case MemProtect(region=None) if actor is not None:
+                return {"mapping": self._procfs.mapping_at(actor.key, event.start_address)}
+            case DnsQuery() | DnsAnswer():
+                return {"asker": self._questions.asker(event)}
+            case ModuleLoad():
+                return {"module": self._module_file(event, actor)}
+            case FileLink() | FileRename() | FileTruncate() | FileUnlink():
+                return {"led_to": self._links.led(event), "runtime": self._replaced(event, actor)}
+        return {}
 
-    def _protected(self, event: Event, actor: Process | None) -> Mapping | None:
-        if not isinstance(event, MemProtect) or event.region is not None or actor is None:
-            return None
-        return self._procfs.mapping_at(actor.key, event.start_address)
+    def _of_exec(self, event: ProcessExec, actor: Process, lineage: tuple[Process, ...]) -> dict[str, Any]:
+        cookies = (stdio.socket.cookie for stdio in event.stdio if stdio.socket is not None)
+        return {
+            "writer": self._writers.of(event.file),
+            "outbound_cookies": self._sockets.among(cookies),
+            "siblings": self._siblings.executed(actor, event.time_ns),
+            "wire": self._wires.executed(event, actor, lineage),
+            "serving": self._serving.nearest((actor, *lineage)),
+            "led_to": self._links.script(actor),
+        }
 
-    def _started_before(self, event: Event, actor: Process | None) -> tuple[Process, ...]:
-        """Remember a program that was started; return what its parent started before it."""
-        if not isinstance(event, ProcessExec) or actor is None:
-            return ()
-        return self._siblings.executed(actor, event.time_ns)
-
-    def _met(self, event: Event) -> Peers | None:
-        """Remember whom the actor speaks to; return whom it spoke to before."""
+    def _of_connection(self, event: NetConnect | NetAccept, actor: Process | None) -> dict[str, Any]:
+        """Remember whom the actor speaks to."""
         if isinstance(event, NetConnect):
-            return self._peers.connected(event.actor, event.remote_address)
-        if not isinstance(event, NetAccept) or event.socket is None or event.socket.remote_address is None:
-            return None
-        return self._peers.accepted(event.actor, event.socket.remote_address)
+            wire = None if actor is None else self._wires.connected(event, actor)
+            return {"peers": self._peers.connected(event.actor, event.remote_address), "wire": wire}
+        if event.socket is None or event.socket.remote_address is None:
+            return {}
+        return {"peers": self._peers.accepted(event.actor, event.socket.remote_address)}
 
-    def _module_file(self, event: Event, actor: Process | None) -> Executable | None:
+    def _module_file(self, event: ModuleLoad, actor: Process | None) -> Executable | None:
         """Look at the file of a module by its path, and have it read, before it can be gone."""
-        if not isinstance(event, ModuleLoad) or event.path is None or actor is None:
+        if event.path is None or actor is None:
             return None
         self.module_sha256(actor, event.path)
         for owner in (actor.key.tgid, *self._processes.neighbours(actor)):
@@ -269,10 +275,8 @@ class Enricher:
                 return Executable(path=event.path, file=file, changed_at_ns=seen.changed_at_ns)
         return None
 
-    def _runtime(self, event: Event, actor: Process | None) -> Executable | None:
-        """Return the container runtime that an event is about: the file that was opened, or the one that is gone."""
-        if isinstance(event, FileOpen):
-            return self._runtimes.of(event.file)
+    def _replaced(self, event: Event, actor: Process | None) -> Executable | None:
+        """Return the container runtime that a container took away, or put another file in the place of."""
         if not isinstance(event, FileRename | FileUnlink) or actor is None or actor.container_id is None:
             return None
         return self._runtimes.replaced(event)
@@ -282,10 +286,3 @@ class Enricher:
         if process is not None and event.changes and not _UNSURE_FILE.intersection(event.flags):
             self._writers.opened(event.file, Writer(process=process, at_ns=event.at_ns, path=event.path))
         return process
-
-
-def _cookies(event: Event) -> Iterable[int | None]:
-    """Return the cookies of the sockets that an event shows."""
-    if isinstance(event, ProcessExec):
-        return [stdio.socket.cookie for stdio in event.stdio if stdio.socket is not None]
-    return (event.socket.cookie,) if isinstance(event, FdDup) else ()

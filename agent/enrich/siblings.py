@@ -35,7 +35,9 @@ class SiblingTable:
         if before is None and len(self._started) >= self._limit:
             del self._started[next(iter(self._started))]
             self._counters.add("enrich.evicted_starters")
-        late = tuple((at_ns, each) for at_ns, each in before or () if now_ns - at_ns <= LATE_NS)
+        late = before or ()
+        if late and now_ns - late[0][0] > LATE_NS:
+            late = tuple((at_ns, each) for at_ns, each in late if now_ns - at_ns <= LATE_NS)
         self._started[process.parent] = (*late, (now_ns, process))[-KEPT:]
         return tuple(each for _, each in late)
 

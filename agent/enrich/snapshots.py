@@ -5,6 +5,7 @@ Nothing is remembered here and no file is opened; tables decide what becomes of 
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Sequence
 from operator import attrgetter
@@ -25,6 +26,7 @@ from agent.model import ProcessFork
 from agent.model import ProcessKey
 
 _PROCESSES = uuid.UUID("0d1f6c1e-52f7-4f5e-9c2b-7a3f4f0e6d18")  # drawn once for this purpose
+_VARIANT = {digit: f"{8 | int(digit, 16) & 3:x}" for digit in "0123456789abcdef"}  # RFC 9562, 4.1
 
 # Facts in every record header that a process can change without an exec: setuid, setns, unshare, a cgroup move.
 _CREDENTIALS = attrgetter("uid", "euid", "gid", "egid")
@@ -59,14 +61,21 @@ class Snapshots:
     """Makes the processes of one host and boot."""
 
     def __init__(self, *, host: Host, users: UserNames, args_limit: int) -> None:
-        self._boot = f"{host.id}/{host.boot_id}/"
+        boot = f"{host.id}/{host.boot_id}/"
+        self._sha1 = hashlib.sha1(_PROCESSES.bytes + boot.encode(), usedforsecurity=False)
         self._users = users
         self._args_limit = args_limit
         self._shells = Shells()
 
     def uuid_of(self, key: ProcessKey) -> str:
-        """Return the stable id: the same for the same process, boot and host, whoever asks."""
-        return str(uuid.uuid5(_PROCESSES, f"{self._boot}{key.tgid}/{key.started_ticks}"))
+        """Return the stable id: the same for the same process, boot and host, whoever asks.
+
+        A version 5 of RFC 9562, 5.5, by hand: what uuid.uuid5 does around the hash takes ten times as long as that.
+        """
+        sha1 = self._sha1.copy()
+        sha1.update(b"%d/%d" % key)
+        text = sha1.hexdigest()
+        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
     def of_facts(self, facts: Facts, parent: ProcessKey | None, boot_at_ns: int) -> Process:
         """Make a process that was there already."""

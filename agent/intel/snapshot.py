@@ -109,6 +109,7 @@ class Snapshot:
         """(bits to leave out, length) of networks, narrowest first, by the mask that a block of addresses has."""
         self._domains: dict[str, _Found] = {}
         self._addresses: dict[str, _Found] = {}
+        self._digests: dict[str, _Found] = {}
 
     def domain(self, name: str, category: str) -> Threat | None:
         """Return the longest entry of `category` that is `name` or a parent domain of it, in any case."""
@@ -126,9 +127,17 @@ class Snapshot:
 
     def sha256(self, digest: str, category: str) -> Threat | None:
         """Return the entry of `category` for a file's SHA-256, in any case."""
+        found = self._digests.get(digest)
+        if found is None:
+            found = _kept(self._digests, digest, self._digest(digest))
+        return found.get(category)
+
+    def _digest(self, digest: str) -> _Found:
         raw = digest.encode("ascii", "replace").lower()
-        threat = self._judged([(hashed(of_text(raw)), raw)]).get(category)
-        return None if threat is None else msgspec.structs.replace(threat, sha256=threat.entry)
+        found = self._judged([(hashed(of_text(raw)), raw)])
+        return {
+            category: msgspec.structs.replace(threat, sha256=threat.entry) for category, threat in found.items()
+        } or _NOTHING
 
     def _domain(self, name: str) -> _Found:
         raw = name.encode("ascii", "replace").lower()  # as bytes: the lower case of some other letters is ASCII

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
 from typing import Any
 from typing import NamedTuple
 
@@ -766,5 +769,14 @@ class Bpf(Event, frozen=True, kw_only=True, tag="bpf"):
 
 def facts(event: Event) -> dict[str, Any]:
     """Return the fields an event adds to the common header, by name."""
-    common = Event.__struct_fields__
-    return {name: getattr(event, name) for name in event.__struct_fields__ if name not in common}
+    names, values = _own_fields(type(event))
+    return dict(zip(names, values(event), strict=True))
+
+
+@cache
+def _own_fields(event_class: type[Event]) -> tuple[tuple[str, ...], Callable[[Event], tuple[Any, ...]]]:
+    """Return the names of the fields that a class adds to the header, and what reads them all."""
+    names = tuple(name for name in event_class.__struct_fields__ if name not in Event.__struct_fields__)
+    if len(names) == 1:  # attrgetter returns no tuple then
+        return names, lambda event: (getattr(event, names[0]),)
+    return names, attrgetter(*names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import sys
 import zlib
+from functools import lru_cache
 
 from agent.errors import MalformedRecord
 from agent.model import Socket
@@ -89,6 +90,8 @@ _VIA = (None, "io_uring", "compat")
 _VIA_SHIFT = 24
 _UPPER = {1: False, 2: True}  # UPPER_NO, UPPER_YES; anything else is unknown
 
+PATHS_KEPT = 256  # as many come again and again; of the longest that a record holds, 3 MB
+ADDRESSES_KEPT = 1_024  # 200 bytes each
 _ROOT = b"/"  # append_root in ebpf/prelude_objects.c: among names it can stand for nothing else
 NO_PATH = "…"
 """In place of a path where there was no file to walk from."""
@@ -109,6 +112,7 @@ def via(bits: int) -> str | None:
     return _VIA[way]
 
 
+@lru_cache(maxsize=1 << len(FLAG_NAMES))
 def flag_names(bits: int) -> tuple[str, ...]:
     """Return the names of the set flags; a bit we do not know is malformed."""
     bits &= (1 << _VIA_SHIFT) - 1 & ~FLAG_EXISTING
@@ -134,6 +138,7 @@ def section(record: bytes, start: int, end: int) -> bytes:
     return record[start:end]
 
 
+@lru_cache(maxsize=PATHS_KEPT)
 def path(names: bytes) -> str:
     """Return the path that leaf-first, NUL-terminated `names` spell.
 
@@ -142,7 +147,7 @@ def path(names: bytes) -> str:
     same few hundred come again and again, and the tables downstream keep them.
     """
     parts = names.split(b"\0")[:-1]
-    if _ROOT in parts:
+    if _ROOT in names:
         parts = [part for part in parts if part != _ROOT]
     cut = bool(parts) and not parts[-1]
     joined = "/".join(text(part) for part in reversed(parts[:-1] if cut else parts))
@@ -151,12 +156,15 @@ def path(names: bytes) -> str:
 
 def path_in_root(names: bytes) -> str | None:
     """Return the path as the caller's own root directory has it; None when it is no other, or not below that."""
+    if _ROOT not in names:  # nearly always
+        return None
     parts = names.split(b"\0")[:-1]
     if _ROOT not in parts[:-1]:
         return None
     return sys.intern("/" + "/".join(text(part) for part in reversed(parts[: parts.index(_ROOT)])))
 
 
+@lru_cache(maxsize=ADDRESSES_KEPT)
 def address(family: int, raw: bytes) -> str:
     """Return the address in `raw`; an IPv4-mapped IPv6 address as the IPv4 it is."""
     if family == AF_INET:

@@ -6,6 +6,7 @@ much is missing between them.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from agent.errors import MalformedRecord
@@ -19,6 +20,7 @@ from agent.probes.layout import Layout
 
 ROOM_BYTES = 6400 + 512 + 4096 + 2048  # LARGE_DATA
 ARGS_BYTES, ARGS_HEAD = 4096, 2560
+STDIO_KEPT = 64  # what a build or a shell starts has the same three
 
 STDIO = Layout(
     "stdio_info",
@@ -52,6 +54,7 @@ _FILE_TYPES = {0o140000: "socket", 0o010000: "pipe", 0o100000: "file", 0o060000:
 _TTY_MAJORS = frozenset({4, 5, *range(136, 144)})  # Documentation/admin-guide/devices.txt: tty, console, pts
 
 
+@lru_cache(maxsize=STDIO_KEPT)
 def _stdio(raw: bytes) -> tuple[Stdio, ...]:
     """Return what descriptors 0-2 were; a closed one is left out."""
     found = []
