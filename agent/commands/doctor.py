@@ -16,6 +16,7 @@ from agent import probes
 from agent.commands import _checks
 from agent.commands import _compat
 from agent.commands import _containers
+from agent.commands import _identity
 from agent.commands import _lanes
 from agent.commands import _running
 from agent.commands import _sources
@@ -74,6 +75,7 @@ def command(path: Path | None, as_json: bool) -> int:  # noqa: FBT001  click's w
         checks["32-bit"] = Check(ok=None, detail="starts of 32-bit programs are seen like any other")
         statuses = _sources.would_be(probes.load())
     checks["containers"] = _containers.check(settings.containers)
+    checks["certificate"] = _identity.check(settings.state_dir / "identity", host.id)
     report = examined(checks, statuses, said)
     click.echo(json_line(document(report)) if as_json else text(report))
     if not is_root:

@@ -32,6 +32,7 @@ FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
 REFUSED_DELAY_S = 60.0  # a person has to do something first
 RENEW_FROM, RENEW_TO = 0.5, 0.65  # of a certificate's life: before two thirds, and not all hosts at once
+_STATUS_BYTES = 65_536
 _NAP_S = 3600.0  # a host that slept, or whose clock was set, looks again
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Keeper:
         self._way = way
         self._send = send
         self._stop = threading.Event()
-        self._trouble: str | None = "no certificate yet: this agent asks for one"
+        self._trouble: str | None = "no certificate yet: asking for one"
         self._failures = 0
         self._thread = threading.Thread(target=self._run, name="enrol", daemon=True)
 
@@ -139,6 +140,15 @@ class Keeper:
         delay_s = max(delay_s, REFUSED_DELAY_S) if outcome.refused else delay_s
         chance: float = random.random()  # noqa: S311  # spreads hosts, keeps no secret
         return delay_s * (0.5 + chance)
+
+
+def status(folder: Folder) -> Status | None:
+    """Return how the last attempt went; None when there was none, or it cannot be read."""
+    try:
+        with (folder.path / "status.json").open("rb") as file:
+            return msgspec.json.decode(file.read(_STATUS_BYTES), type=Status)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def due_s(identity: Identity) -> float:

@@ -22,6 +22,7 @@ import msgspec
 import pytest
 
 from agent.cli import main
+from agent.commands import _identity
 from agent.commands._enrolling import reporting
 from agent.config import parse
 from agent.deliver.client import Line
@@ -303,6 +304,33 @@ def test_a_certificate_is_renewed_in_time(tmp_path: Path, start_s: int, end_s: i
         assert "away" in json.loads((tmp_path / "status.json").read_text())["text"]
     life = identity(0, 1000)
     assert 500 <= keepers.due_s(life) < 666
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "host", "said", "ok"),
+    [
+        (-100, 864_000, HOST, "10.0 days, for 127.0.0.1:1", True),
+        (-700_000, 300, HOST, "not renewed: UNAVAILABLE", False),
+        (-700_000, -86_400, HOST, "ended 1.0 days ago: UNAVAILABLE", False),
+        (-100, 864_000, CLONE, f"not this machine's: it is of host {HOST}", False),
+    ],
+)
+def test_the_doctor_says_how_the_certificate_is(
+    tmp_path: Path, start_s: int, end_s: int, host: str, said: str, *, ok: bool
+) -> None:
+    """And what an attempt came to."""
+    assert (None, "none was asked for") == tuple(msgspec.structs.astuple(_identity.check(tmp_path, host))[:2])
+    away = Keeper(
+        Folder(tmp_path),
+        Way(Machine(HOST, None), lambda: errand(tmp_path)),
+        lambda _: Outcome(done=False, text="UNAVAILABLE"),
+    )
+    away.step()
+    assert (False, "none: UNAVAILABLE") == tuple(msgspec.structs.astuple(_identity.check(tmp_path, host))[:2])
+    kept = msgspec.structs.replace(identity(time.time() + start_s, time.time() + end_s), product_uuid=None)
+    Folder(tmp_path).keep(kept, Granted(b"k", b"c", b"a"))
+    check = _identity.check(tmp_path, host)
+    assert (ok, True) == (check.ok, said in check.detail), check
 
 
 def test_the_settings_say_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
