@@ -7,9 +7,9 @@ import resource
 import subprocess
 from collections.abc import Callable
 
-import msgspec
 import psutil
 
+from agent.commands._check import Check
 from agent.errors import HostUnsupported
 from agent.sensor.ebpf import btf
 from agent.sensor.ebpf import child
@@ -21,16 +21,6 @@ _BCC_TIMEOUT_S = 30.0  # importing bcc loads LLVM, 100 MB from a cold disk
 _MIB = 1024 * 1024
 _AGENT_MIB = 128  # what an agent needs while it loads its probes
 _MEMLOCK_BYTES = 32 * _MIB  # since commit d5299b67dd59 (5.11) BPF memory counts against the cgroup, not this limit
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to one question."""
-
-    ok: bool | None
-    """None when it cannot be told, or does not matter here."""
-    detail: str
-    advice: str | None = None
-    """What to do; None when there is nothing to do."""
 
 
 def kernel() -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.commands._checks import Check
+from agent.commands._check import Check
 from agent.health import Health
 from agent.probes import prices
 from agent.sensor.ebpf import compat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.commands._checks import Check
+from agent.commands._check import Check
 from agent.containing import ContainersConfig
 from agent.enrich.asking.sources import Places
 from agent.enrich.asking.sources import answering

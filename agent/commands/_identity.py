@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from agent.commands._checks import Check
+from agent.commands._check import Check
 from agent.enrol.identity import Folder
 from agent.enrol.identity import this_machine
 from agent.enrol.keeper import Status

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import re
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ def give_back() -> None:
         unchanged = list(unchanged_text(lines))
     for start, end in unchanged:
         libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has (proc(5), /proc/PID/statm): psutil would make it 1.4 MB more."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * mmap.PAGESIZE
 
 
 def unchanged_text(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from agent import health
+from agent.commands import _memory
 from agent.counters import Counters
 from agent.deliver.delivery import Delivery
 from agent.health import Health
@@ -61,7 +60,6 @@ class Reports:
         self._boot_id = boot_id
         self._file_due_s = 0.0
         self._wire_due_s = 0.0
-        self._process = psutil.Process()
         self._told = False
         """Whether it was said that the file cannot be written."""
 
@@ -94,7 +92,7 @@ class Reports:
             agent_version=VERSION,
             boot_id=self._boot_id,
             time_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-            resident_bytes=self._process.memory_info().rss,
+            resident_bytes=_memory.resident_bytes(),
             probes=self._probes(),
             counters=self._counters.snapshot(),
             standing=self._place().standing,

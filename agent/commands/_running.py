@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent import health
-from agent.commands._checks import Check
+from agent.commands._check import Check
 from agent.commands._kinds import by_kind
 from agent.commands._lanes import COLUMNS
 from agent.commands._standing import UNWANTED

@@ -20,7 +20,7 @@ from agent.commands import _identity
 from agent.commands import _lanes
 from agent.commands import _running
 from agent.commands import _sources
-from agent.commands._checks import Check
+from agent.commands._check import Check
 from agent.commands._lanes import ProbeReport
 from agent.config import Config
 from agent.enrich import this_host

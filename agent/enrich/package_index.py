@@ -11,7 +11,6 @@ from __future__ import annotations
 import subprocess
 from collections import defaultdict
 from collections.abc import Collection
-from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -60,13 +59,12 @@ def _of_dpkg(root: Path, paths: frozenset[str]) -> Iterator[tuple[str, Owner]]:
         yield from ((path, Owner(package, digest)) for digest, path in claimed if path in paths)
 
 
-def _sums(file: Path) -> Iterable[tuple[str, str]]:
-    """Return digest and path, without the first slash, of each line."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # removed between the listing and now
-        return ()
-    return [(digest, name.removeprefix("./")) for digest, _, name in (line.partition("  ") for line in lines)]
+def _sums(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield digest and path, without the first slash, of each line; one at a time, for some packages have 50,000."""
+    with suppress(OSError), file.open(encoding="utf-8", errors="replace") as lines:  # removed since the listing
+        for line in lines:
+            digest, _, name = line.rstrip("\n").partition("  ")
+            yield digest, name.removeprefix("./")
 
 
 def _diversions(root: Path) -> dict[str, str]:

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from agent.enrich import proctext
 from agent.enrich.filestat import FileStat
@@ -77,11 +76,11 @@ class ProcFs:
         self,
         root: Path = Path("/proc"),
         *,
-        pids: Callable[[], list[int]] = psutil.pids,
+        pids: Callable[[], list[int]] | None = None,
         boot_at_ns: Callable[[], int] = boot_at_ns,
     ) -> None:
         self._root = os.fsencode(root)
-        self.pids = pids
+        self.pids = pids or partial(proctext.pids, self._root)
         self.boot_at_ns = boot_at_ns
         self._patience = Patience()
 

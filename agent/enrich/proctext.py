@@ -6,6 +6,7 @@ a process may have died in the middle of a read, and its name is its own choice.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -136,3 +137,8 @@ def area_at(raw: bytes, address: int) -> Area | None:
         if area.start <= address < area.end:
             return area
     return None
+
+
+def pids(root: bytes) -> list[int]:
+    """Return the processes that a proc file system shows; psutil would cost the agent 1.4 MB."""
+    return [int(name) for name in os.listdir(root) if name.isdigit()]  # noqa: PTH208  # Path makes an object of each

@@ -14,6 +14,7 @@ noticed, and another is started.  Each of the two ends with its parent.
 from __future__ import annotations
 
 import contextlib
+import gc
 import mmap
 import os
 import signal
@@ -85,6 +86,7 @@ def main(fd: int, mode: str, own: set[int], sensitive: list[str]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the agent's to heed
     own |= {os.getpid(), os.getppid()}
+    gc.freeze()  # nobody looks through what is there: it stays shared between the three of us
     outlet = Outlet(fd)
     workers = (
         Worker("tracer", lambda busy: Tracer(outlet, own | {os.getpid()}, busy, tracing=mode == "ptrace").run()),
@@ -131,11 +133,12 @@ def _say_why(error: BaseException | None) -> None:
         sys.stderr.write(f"vedette: {code.co_filename}:{where.tb_lineno}: {error!r}\n")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run by the command line."""
     words = sys.argv[3:]
-    main(
-        int(sys.argv[1]),
-        sys.argv[2],
-        {int(word) for word in words if "/" not in word},
-        [word for word in words if "/" in word],
-    )
+    own, names = {int(word) for word in words if "/" not in word}, [word for word in words if "/" in word]
+    main(int(sys.argv[1]), sys.argv[2], own, names)
+
+
+if __name__ == "__main__":
+    run()

@@ -18,7 +18,7 @@ from agent.commands import _compat
 from agent.commands import _running
 from agent.commands import _sources
 from agent.commands import doctor
-from agent.commands._checks import Check
+from agent.commands._check import Check
 from agent.config import Config
 from agent.errors import HostUnsupported
 from agent.health import Health
