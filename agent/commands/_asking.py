@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import click
 
-from agent.commands._selection import require_readable
 from agent.config import Config
 from agent.deliver.target import Target
 from agent.errors import PeerError
@@ -96,18 +95,36 @@ def who() -> str:
         return str(os.getuid())
 
 
+def require_readable(state_dir: Path) -> None:
+    """Raise StateError with what to do, unless we may look into the directory."""
+    try:
+        with os.scandir(state_dir):
+            return
+    except PermissionError as exc:
+        raise StateError(f"{state_dir}: its owner alone may read it; run this with sudo") from exc
+    except OSError as exc:
+        raise StateError(f"{state_dir}: {exc.strerror}; --state-dir says where a collector keeps its state") from exc
+
+
+def taken(given: dict[str, Any]) -> Place:
+    """Take the options of PLACES out of what click gives, and return what they say.  Raises click.UsageError."""
+    ca, cert, key = (given.pop(name) for name in ("ca_file", "cert_file", "key_file"))
+    address, state_dir = given.pop("collector"), given.pop("state_dir")
+    context = click.get_current_context()
+    if address and state_dir:
+        raise click.UsageError("--state-dir and --collector are two places to look: give one", context)
+    if (ca or cert or key) and not address:
+        raise click.UsageError("certificate files are for --collector ADDRESS", context)
+    target = Target.parse(address, ca=ca, cert=cert, key=key) if address else None
+    return Place(state_dir or Config().state_dir, target)
+
+
 def options(command: _F) -> _F:
     """Add the options that say where to ask, and hand them over as one `place`."""
 
     def gathered(**given: Any) -> Any:
-        ca, cert, key = (given.pop(name) for name in ("ca_file", "cert_file", "key_file"))
-        address, state_dir = given.pop("collector"), given.pop("state_dir")
-        if address and state_dir:
-            raise click.UsageError("--state-dir and --collector are two places to look: give one")
-        if (ca or cert or key) and not address:
-            raise click.UsageError("certificate files are for --collector ADDRESS")
-        target = Target.parse(address, ca=ca, cert=cert, key=key) if address else None
-        return command(place=Place(state_dir or Config().state_dir, target), **given)
+        place = taken(given)
+        return command(place=place, **given)
 
     gathered.__doc__, gathered.__name__ = command.__doc__, command.__name__
     for option in reversed(PLACES):

@@ -7,7 +7,6 @@ or not a collector runs on it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -20,7 +19,10 @@ from typing import TypeVar
 
 import click
 
-from agent.config import Config
+from agent.commands._asking import PLACES
+from agent.commands._asking import Place
+from agent.commands._asking import require_readable
+from agent.commands._asking import taken
 from agent.deliver.target import Target
 from agent.errors import CollectorError
 from agent.errors import StateError
@@ -41,6 +43,13 @@ class Selection(NamedTuple):
     container: str | None
     since_at_ns: int | None
     limit: int | None
+    archived: bool | None = None
+    """Findings that are, or are not; None where there is no such thing."""
+
+    @property
+    def place(self) -> Place:
+        """Return where to ask anything else."""
+        return Place(self.state_dir, self.target)
 
     def filters(self, type_: str | None) -> dict[str, Any]:
         """Return the filters by the names that the collector's queries use; what is not filtered by is left out."""
@@ -50,6 +59,7 @@ class Selection(NamedTuple):
             "container": self.container,
             "since_at_ns": self.since_at_ns,
             "limit": self.limit,
+            "archived": self.archived,
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -81,16 +91,9 @@ def options(command: _F) -> _F:
     """Add the options that select rows, and hand them over as one `selection`."""
 
     def gathered(**given: Any) -> Any:
-        names = ("ca_file", "cert_file", "key_file")
-        ca, cert, key = (given.pop(name) for name in names)
-        address, state_dir = given.pop("collector"), given.pop("state_dir")
-        if address and state_dir:
-            raise click.UsageError("--state-dir and --collector are two places to look: give one", _context())
-        if (ca or cert or key) and not address:
-            raise click.UsageError("certificate files are for --collector ADDRESS", _context())
-        target = Target.parse(address, ca=ca, cert=cert, key=key) if address else None
+        place = taken(given)
         parts = {name: given.pop(name) for name in ("process", "container", "since_at_ns", "limit")}
-        return command(selection=Selection(state_dir or Config().state_dir, target, **parts), **given)
+        return command(selection=Selection(*place, **parts), **given)
 
     gathered.__doc__, gathered.__name__ = command.__doc__, command.__name__
     for option in reversed(_OPTIONS):
@@ -98,11 +101,6 @@ def options(command: _F) -> _F:
     return gathered  # type: ignore[return-value]  # click adds to it and calls it with what it gathered
 
 
-def _context() -> click.Context:
-    return click.get_current_context()
-
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
     click.option("--process", metavar="PID|NAME|PATH", help="Of this process."),
     click.option("--container", metavar="ID", help="In this container; the beginning of its id is enough."),
@@ -111,15 +109,7 @@ _OPTIONS = (
     ),
     click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The latest N."),
     click.option("--json", "as_json", is_flag=True, help="One JSON document per line."),
-    click.option(
-        "--state-dir",
-        type=click.Path(path_type=Path, readable=False),  # we say better why not, see require_readable
-        help="Where a collector keeps them; /var/lib/vedette if not said.",
-    ),
-    click.option("--collector", metavar="ADDRESS", help="Ask a running one: unix:///PATH or HOST:PORT."),
-    click.option("--ca-file", type=_FILE, help="With --collector: who signs its certificate."),
-    click.option("--cert-file", type=_FILE, help="With --collector: our certificate."),
-    click.option("--key-file", type=_FILE, help="With --collector: our key."),
+    *PLACES,
 )
 
 
@@ -149,10 +139,11 @@ def _asked(what: str, target: Target, filters: dict[str, Any]) -> Iterator[dict[
             found = query.findings(query_pb2.FindingQuery(**filters))
         else:
             found = query.events(query_pb2.EventQuery(**filters))
-        yield from map(_parsed, found)
+        yield from map(parsed, found)
 
 
-def _parsed(row: bytes) -> dict[str, Any]:
+def parsed(row: bytes) -> dict[str, Any]:
+    """Return the JSON object of a row.  Raises CollectorError."""
     try:
         document = json.loads(row)
     except ValueError as exc:
@@ -160,17 +151,6 @@ def _parsed(row: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CollectorError("the collector sent a row that is not a JSON object")
     return document
-
-
-def require_readable(state_dir: Path) -> None:
-    """Raise StateError with what to do, unless we may look into the directory."""
-    try:
-        with os.scandir(state_dir):
-            return
-    except PermissionError as exc:
-        raise StateError(f"{state_dir}: its owner alone may read it; run this with sudo") from exc
-    except OSError as exc:
-        raise StateError(f"{state_dir}: {exc.strerror}; --state-dir says where a collector keeps its state") from exc
 
 
 def _stored(what: str, state_dir: Path, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -128,7 +128,7 @@ def event_line(row: Document) -> str:
     who = f"{cut(str(name), _NAME_COLUMNS)}({_whole(actor.get('tgid')) or UNKNOWN})"
     container = actor.get("container_id")
     where = _container(container, CONTAINER_COLUMNS) if container else "-"
-    columns = (f"{_moment(row.get('at_ns')):<23}", f"{escape(kind):<13}", f"{who:<22}", f"{where:<{CONTAINER_COLUMNS}}")
+    columns = (f"{moment(row.get('at_ns')):<23}", f"{escape(kind):<13}", f"{who:<22}", f"{where:<{CONTAINER_COLUMNS}}")
     return "  ".join((*columns, _facts(row, kind)))
 
 
@@ -192,7 +192,7 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _moment(at_ns: object) -> str:
+def moment(at_ns: object) -> str:
     """Return Unix nanoseconds in the reader's time zone, to the millisecond."""
     if not isinstance(at_ns, int) or not 0 <= at_ns < _LATEST_NS:
         return UNKNOWN

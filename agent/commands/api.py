@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from agent.commands._selection import require_readable
+from agent.commands._asking import require_readable
 from agent.config import Config
 from agent.errors import StateError
 from agent.terminal import escape

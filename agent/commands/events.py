@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from agent.commands import _following
 from agent.commands import _names
 from agent.commands import _selection
 from agent.commands import _shown
@@ -17,8 +18,9 @@ from vedette.v1 import event_pb2
 
 @click.command("events")
 @click.option("--type", "kind", metavar="KIND", help="Of this kind, named as its probe: process_exec.")
+@click.option("--watch", is_flag=True, help="Those that are kept from now on, too.")
 @_selection.options
-def command(selection: _selection.Selection, kind: str | None, as_json: bool) -> None:  # noqa: FBT001  click's way
+def command(selection: _selection.Selection, kind: str | None, watch: bool, as_json: bool) -> None:  # noqa: FBT001  click's way
     """Show events in order of time.
 
     \b
@@ -30,10 +32,13 @@ def command(selection: _selection.Selection, kind: str | None, as_json: bool) ->
     wanted = _names.resolve(kind, kinds, "kind of event") if kind else None
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     count = 0
-    for count, row in enumerate(_selection.events(selection, wanted), start=1):
+    rows = _following.events(selection, wanted) if watch else _selection.events(selection, wanted)
+    for count, row in enumerate(rows, start=1):
         if count == 1 and not as_json:
             click.echo(_fitted(_shown.EVENT_HEADING, columns))
         click.echo(json_line(row) if as_json else _fitted(_shown.event_line(row), columns))
+        if watch:
+            sys.stdout.flush()
     if count == 0:
         click.echo("no events", err=True)
 

@@ -35,6 +35,8 @@ _NEAR_NS = 60 * 1_000_000_000  # between the agent's two clocks; narrows down th
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """Which findings, in which order."""
 
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{1,32}$")] | None = None
+    """The beginning of one."""
     type: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     process: _NAME | None = None
     """A pid, a name, or a path or the end of one from a slash on."""
@@ -114,6 +116,8 @@ def listing(call: Call) -> Page:
     conditions = query.finding_conditions(_filters(asked))
     if asked.severity_at_least is not None:
         conditions.append(table.c.severity >= asked.severity_at_least)
+    if asked.id is not None:
+        conditions.append(table.c.id.startswith(asked.id))
     criteria = _criteria(asked.criteria)
     most = asked.limit if criteria is None else SCANNED
     rows = paging.after(select(table).where(*conditions), order, asked.cursor).limit(most + 1)
