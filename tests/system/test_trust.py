@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from collector.authority import Authority as PrivateAuthority
 from collector.certificates import Role
 from collector.certificates import Wish
 from collector.ingest import STREAMS_MAX
+from tests.certificates import Authority
 from tests.certificates import Files
 from tests.system.collecting import WAIT_S
 from tests.system.collecting import Stream
@@ -142,3 +148,44 @@ def test_one_identity_has_few_streams(tmp_path: Path) -> None:
             stream.hello("i-2")
     assert grpc.StatusCode.RESOURCE_EXHAUSTED == code
     assert text == "host i-1 has 4 streams already: does another machine use its certificate?"
+
+
+DIAL = """
+import sys
+from agent.deliver.client import Line
+from agent.deliver.target import Target
+address, ca, cert, key = sys.argv[1:]
+list(Line(Target.parse(address, ca=ca, cert=cert, key=key)).talk(iter(())))
+"""
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+def test_tls_1_3_and_nothing_older_is_spoken(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """Neither a client nor a server that can do no more gets through; the same files do with 1.3."""
+    old = version is ssl.TLSVersion.TLSv1_2
+    authority = Authority(tmp_path)
+    client, server = authority.client("i-1"), authority.server()
+    context = ssl.create_default_context(cafile=client.ca_file)
+    context.load_cert_chain(client.cert_file, client.key_file)
+    context.set_alpn_protocols(["h2"])
+    context.maximum_version = version
+    with collector(tmp_path, tls(server)) as made:
+        host, _, port = made.address.rpartition(":")
+        refused = pytest.raises(ssl.SSLError, match=r"(?i)handshake|EOF") if old else nullcontext()
+        with socket.create_connection((host, int(port))) as sock, refused:
+            context.wrap_socket(sock, server_hostname=host).close()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(server.cert_file, server.key_file)
+    context.set_alpn_protocols(["h2"])
+    context.maximum_version = version
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        agent = subprocess.Popen((sys.executable, "-c", DIAL, address, *map(str, client)), stderr=subprocess.PIPE)
+        listening.settimeout(WAIT_S)
+        sock, _ = listening.accept()
+        with pytest.raises(ssl.SSLError, match=r"(?i)no.shared.cipher") if old else nullcontext():
+            context.wrap_socket(sock, server_side=True).close()
+        sock.close()
+        agent.communicate(timeout=WAIT_S)
+    assert agent.returncode == 1
