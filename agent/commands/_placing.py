@@ -35,6 +35,7 @@ class Known:
     def complete(self, neighbours: Callable[[Process], Iterable[int | str]]) -> tuple[Complete, ...]:
         """Return what completes a finding; `neighbours` tells who else sees the files of a process."""
         self._users = ContainerUsers(neighbours)
+        self._owners.neighbours = neighbours
         return (self._users.complete, self._where.complete, self._owners.complete)
 
     def sizes(self) -> dict[str, int]:

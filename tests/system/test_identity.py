@@ -35,6 +35,17 @@ from tests.system.running import command
 pytestmark = needs_runc
 
 FILELESS = "DefenseEvasion:Runtime/FilelessExecution"
+REVERSE_SHELL = "Execution:Runtime/ReverseShell"
+# A shell of the image's own package, which takes its commands from a connection: `exit`.
+CALL_HOME = """
+import os, socket
+listener = socket.create_server(("127.0.0.1", 0))
+own = socket.create_connection(listener.getsockname())
+listener.accept()[0].send(b"exit\\n")
+for fd in range(3):
+    os.dup2(own.fileno(), fd)
+os.execv("/bin/sh", ["sh"])
+"""
 POD_UID = str(uuid.uuid4())  # cgroups of this name are ours, whoever else runs these tests
 POD_CONTAINER, TASK_CONTAINER = secrets.token_hex(32), secrets.token_hex(32)
 
@@ -105,13 +116,19 @@ class Host:
         self.pod = stack.enter_context(in_cgroup(f"/kubepods/besteffort/pod{POD_UID}/{POD_CONTAINER}"))
         self.task = stack.enter_context(in_cgroup(f"/ecs/{secrets.token_hex(16)}/{TASK_CONTAINER}"))
 
-    def finding(self, done: Any, *details: str, workload: str | None = None) -> dict[str, Any]:
+    def package(self) -> dict[str, Any] | None:
+        """Have the pod's own shell do something, and return what its finding says of the shell's package."""
+        done = self.pod.exec(["/usr/bin/python3", "-c", CALL_HOME])
+        said = json.loads(self.finding(done, kind=REVERSE_SHELL)["service"]["additionalInfo"]["value"])
+        return dict(said["package"]) if "package" in said else None
+
+    def finding(self, done: Any, *details: str, workload: str | None = None, kind: str = FILELESS) -> dict[str, Any]:
         """Return the finding of a deed, once its resource has these details, and a workload of this kind."""
 
         def found() -> dict[str, Any] | None:
             rows = list(query.findings(self._collector.state_dir, Filters()))
             of_it = [one for one in rows if one["service"]["runtimeDetails"]["process"]["pid"] == done.pid]
-            whole = [one for one in of_it if one["type"] == FILELESS and set(details) <= one["resource"].keys()]
+            whole = [one for one in of_it if one["type"] == kind and set(details) <= one["resource"].keys()]
             return next((one for one in whole if workload is None or workload_of(one)["type"] == workload), None)
 
         return dict(eventually(found, 60.0))
@@ -148,8 +165,10 @@ def test_the_whole_resource_of_a_finding(tmp_path: Path) -> None:
             task_finding = host.finding(in_task, "ecsClusterDetails")
             eventually(lambda: host.standing("kubernetes"), 60.0)
             at_once = host.finding(run_in_memory(host.pod, "another"), "eksClusterDetails", workload="deployments")
+            package = eventually(host.package, 60.0)  # the first may be sent before its child has looked
 
     is_a_pod_of_eks(pod_finding)
+    assert ("dash", "dpkg", True) == (package["name"], package["manager"], package["intact"])
     assert {**pod_finding["resource"], "containerDetails": None} == {**at_once["resource"], "containerDetails": None}
     task = task_finding["resource"]["ecsClusterDetails"]
     assert (task["name"], task["taskDetails"]["arn"]) == (CLUSTER, metadata.TASK_ARN)

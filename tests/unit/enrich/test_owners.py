@@ -13,7 +13,6 @@ import pytest
 from agent.counters import Counters
 from agent.enrich import owners
 from agent.enrich.owners import Owners
-from agent.model import Container
 from agent.model import Executable
 from agent.model import FileId
 from agent.model import Finding
@@ -95,13 +94,12 @@ def test_a_program_of_nobody_has_none(root: Path, known: Owners) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"container": Container(id="c", runtime=None, started_at_ns=None)},
         {"process": process(mnt_ns=MNT_NS)},
         {"process": process(exe=None)},
     ],
 )
 def test_nobody_is_asked_about_what_is_not_the_hosts(root: Path, known: Owners, changes: dict[str, Any]) -> None:
-    """A container's program, one that nobody could look at: neither waits."""
+    """A program that nobody could look at does not wait."""
     about = finding(root, **changes)
 
     assert (about, True) == known.complete(about)
