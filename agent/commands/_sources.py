@@ -19,7 +19,8 @@ from agent.sensor.userspace.source import UserspaceSource
 
 CHOICES = ("ebpf", "userspace", "auto")
 MEANING = (
-    "By what the host is watched: eBPF, or without (docs/userspace.md); `auto` goes without where that is refused."
+    "By what the host is watched: eBPF, or without (docs/userspace.md); `auto` goes without where that is refused, and "
+    "then traces no whole host."
 )
 FULLY, PARTLY, NOT = "fully", "partly", "not"
 _FILES_ELSEWHERE = frozenset(
@@ -44,7 +45,7 @@ class Opened(NamedTuple):
 def opened(wish: str, options: Options) -> Opened:
     """Open the source that is wished for.  Raises HostUnsupported when that cannot be."""
     if wish == "userspace":
-        return _userspace(options, "asked for by `sensor`")
+        return _userspace(options, "asked for by `sensor`", tracing=None)
     source = EbpfSource(options)
     try:
         statuses = source.open()
@@ -52,12 +53,13 @@ def opened(wish: str, options: Options) -> Opened:
         source.close()
         if wish == "ebpf" or not is_refused():
             raise
-        return _userspace(options, str(exc))
+        return _userspace(options, str(exc), tracing=_unless_a_host())
     if wish == "ebpf" or any(status.attached for status in statuses):
         return Opened(source, statuses)
     source.close()
     reasons = [status.reason for status in statuses if status.reason]
-    return _userspace(options, f"no probe could be attached: {reasons[0]}" if reasons else "there is no probe")
+    reason = f"no probe could be attached: {reasons[0]}" if reasons else "there is no probe"
+    return _userspace(options, reason, tracing=_unless_a_host())
 
 
 def is_refused() -> bool:
@@ -69,13 +71,19 @@ def is_refused() -> bool:
     return False
 
 
-def _userspace(options: Options, reason: str) -> Opened:
+def _unless_a_host() -> bool | None:
+    """Return whether to trace where nobody asked for it: not the processes of a whole host, else if that is allowed."""
+    return False if capabilities.sees_a_whole_host() else None
+
+
+def _userspace(options: Options, reason: str, *, tracing: bool | None) -> Opened:
     source = UserspaceSource(
         UserspaceOptions(
             probes=options.probes,
             own_tgids=options.own_tgids,
             disabled=options.disabled,
             sensitive_files=options.sensitive_files,
+            tracing=tracing,
         )
     )
     statuses = source.open()
@@ -93,7 +101,8 @@ def _userspace(options: Options, reason: str) -> Opened:
 
 def would_be(probes: tuple[Probe, ...]) -> tuple[ProbeStatus, ...]:
     """Return what would become of each probe without eBPF here; nothing is started."""
-    tracing, raw = capabilities.can_trace(), capabilities.holds(capabilities.NET_RAW)
+    tracing = capabilities.can_trace() and not capabilities.sees_a_whole_host()
+    raw = capabilities.holds(capabilities.NET_RAW)
     return tuple(capabilities.status(probe.name, tracing=tracing, raw_packets=raw) for probe in probes)
 
 

@@ -45,13 +45,13 @@ class Found(NamedTuple):
 class Run:
     """`vedette run --json` and what it says."""
 
-    def __init__(self, state_dir: Path, *options: str) -> None:
+    def __init__(self, state_dir: Path, *options: str, before: tuple[str, ...] = ()) -> None:
         self.state_dir = state_dir
         self.findings: list[Found] = []
         self.out: list[str] = []
         self.said: list[str] = []
         self.process = subprocess.Popen(
-            command("run", "--json", "--state-dir", str(state_dir), *options),
+            [*before, *command("run", "--json", "--state-dir", str(state_dir), *options)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -13,10 +13,12 @@ from agent.model import ProbeStatus
 PTRACE, POLLING, PACKETS, MAPS, SOCKETS, INOTIFY = "ptrace", "polling", "packets", "maps", "sock_diag", "inotify"
 SYS_PTRACE, NET_RAW = 19, 13  # include/uapi/linux/capability.h
 _YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+_FIRST_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 _NOBODY = "3"  # Yama: nobody may trace, whatever it can
 
 NOT_GIVEN = "cannot be seen without eBPF: docs/userspace.md"
-POLLED = "what starts and ends between two looks; needs SYS_PTRACE"
+POLLED = "what starts and ends between two looks; needs SYS_PTRACE, and on a host `--sensor userspace`"
 
 
 class Given(NamedTuple):
@@ -62,6 +64,11 @@ PRICES = {
 def can_trace() -> bool:
     """Tell whether we may trace processes that are not ours."""
     return holds(SYS_PTRACE) and not (_YAMA.exists() and _YAMA.read_text(encoding="ascii").strip() == _NOBODY)
+
+
+def sees_a_whole_host() -> bool:
+    """Tell whether the processes that we see are those of a host, rather than of a task or a container."""
+    return _PID_NAMESPACE.stat().st_ino == _FIRST_NAMESPACE
 
 
 def holds(capability: int) -> bool:
