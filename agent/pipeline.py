@@ -165,6 +165,8 @@ class Pipeline:
         waiting = _Waiting(self._clock(), process, finding, event, surroundings)
         if not self._sent(waiting, at_s=self._clock()):
             self._waiting.append(waiting)
+            if finding is not None:
+                self._stages.enrich.hasten(process)
             if finding is not None and finding.container is not None and self._container_of(waiting, 0.0) is None:
                 self._counters.add("containers.waited")
 

@@ -46,6 +46,9 @@ class Enrich(Protocol):
     def sha256(self, process: Process) -> Digest:
         """Return what is known of the hash now."""
 
+    def hasten(self, process: Process) -> None:
+        """Have its program hashed before others."""
+
     def module_sha256(self, process: Process, path: str) -> Digest:
         """Return what is known now of the hash of a file that a process loaded as a kernel module."""
 

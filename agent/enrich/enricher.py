@@ -127,6 +127,10 @@ class Enricher:
         """Return what is known of the hash of a process's program, asking for it if nobody did yet; never waits."""
         return self._hashes.known(process) or self._hashes.request(process, self._processes.neighbours)
 
+    def hasten(self, process: Process) -> None:
+        """Have the program of a process hashed before those of others; never waits."""
+        self._hashes.hasten(process)
+
     def contents(self, process: Process) -> tuple[Content, ...] | None:
         """Return what was read of the program of an exec, and of what it was given; None while that goes on.
 

@@ -1,19 +1,18 @@
 """SHA-256 of executables, off the hot path: asked for at exec, answered at once with what is known by then.
 
 One worker thread, one bounded queue, one bounded cache keyed by what the file
-was at exec.  A thread that hangs in a file system is given up and replaced a few
-times; then hashing is off, and every answer says so.
+was at exec.  What a finding waits for is read first: in a storm of new programs
+its own would come too late.  A thread that hangs in a file system is given up and
+replaced a few times; then hashing is off, and every answer says so.
 
 Blind to: what executables.py is; programs that a full queue turned away.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -23,6 +22,7 @@ from agent.enrich.executables import SETTLED_NS
 from agent.enrich.executables import Executables
 from agent.enrich.executables import Job
 from agent.enrich.executables import Unreadable
+from agent.enrich.jobs import Jobs
 from agent.enrich.limits import Limits
 from agent.enrich.scripts import Given
 from agent.model import FileId
@@ -87,7 +87,7 @@ class Hashes:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._digests: dict[_Key | _Beside, Digest] = {}
-        self._jobs: queue.Queue[tuple[_Key | _Beside, Job] | None] = queue.Queue(limits.hash_queue)
+        self._jobs: Jobs[_Key | _Beside, Job] = Jobs(limits.hash_queue)
         self._lost = 0
         self._worker: _Worker | None = self._start()
 
@@ -126,9 +126,15 @@ class Hashes:
             self._watch()
             return None if key is None else self._digests.get(key)
 
+    def hasten(self, process: Process) -> None:
+        """Have the program of a process read before others: a finding waits for it."""
+        key = _key_of(process)
+        if key is not None:
+            self._jobs.hasten(key)
+
     def sizes(self) -> dict[str, int]:
         """Return how many hashes are kept and how many programs wait."""
-        return {"hashes": len(self._digests), "hash_queue": self._jobs.qsize()}
+        return {"hashes": len(self._digests), "hash_queue": len(self._jobs)}
 
     def close(self) -> None:
         """Stop the worker after the file it is at, unless that hangs."""
@@ -137,8 +143,7 @@ class Hashes:
         if worker is None:
             return
         worker.stopping.set()
-        with suppress(queue.Full):  # then the worker is not waiting for a job
-            self._jobs.put_nowait(None)
+        self._jobs.close()
         worker.thread.join(CLOSE_WAIT_S)
 
     def _submit(self, key: _Key | _Beside, job: Job) -> Digest:
@@ -146,9 +151,7 @@ class Hashes:
         self._watch()
         if self._worker is None:
             return self._keep(key, OFF)
-        try:
-            self._jobs.put_nowait((key, job))
-        except queue.Full:
+        if not self._jobs.put(key, job):
             self._counters.add("enrich.hash_queue_full")
             return self._keep(key, unknown("too many programs started at once"))
         return self._keep(key, PENDING)
@@ -179,10 +182,8 @@ class Hashes:
             self._worker = self._start()
             return
         self._worker = None
-        while not self._jobs.empty():
-            waiting = self._jobs.get_nowait()
-            if waiting is not None:
-                self._keep(waiting[0], OFF)
+        for waiting in self._jobs.clear():
+            self._keep(waiting, OFF)
 
     def _answer(self, worker: _Worker, key: _Key | _Beside, job: Job) -> None:
         """Hash one program, on the worker's thread."""
@@ -205,7 +206,7 @@ class _Worker:
 
     def __init__(
         self,
-        jobs: queue.Queue[tuple[_Key | _Beside, Job] | None],
+        jobs: Jobs[_Key | _Beside, Job],
         answer: Callable[[_Worker, _Key | _Beside, Job], None],
         monotonic: Callable[[], float],
     ) -> None:
@@ -228,7 +229,7 @@ class _Worker:
 
     def _run(self) -> None:
         while not self.stopping.is_set():
-            taken = self._jobs.get()
+            taken = self._jobs.take()
             if taken is None:
                 return
             self.progress()

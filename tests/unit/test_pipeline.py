@@ -58,6 +58,7 @@ class World:
         self.wheres: list[Container | None] = []
         self.flushed = 0
         self.patience: list[float] = []
+        self.hastened: list[int] = []
         self.counters = Counters()
         self.pipeline = Pipeline(Stages(self, self.decode, self, self, self), self.counters, lambda: self.now_s)
 
@@ -75,6 +76,9 @@ class World:
 
     def sha256(self, process: Process) -> Known:
         return self.digests.get(process.key.tgid, Known("pending"))
+
+    def hasten(self, process: Process) -> None:
+        self.hastened.append(process.key.tgid)
 
     def module_sha256(self, process: Process, path: str) -> Known:
         assert (5, "/x.ko") == (process.key.tgid, path)
@@ -197,6 +201,17 @@ def test_a_module_without_a_hash_says_why(digest: Known, reason: str) -> None:
 
     told = [(one.reason, one.module_sha256) for one in world.evidence]
     assert [(f"r, whose SHA-256 is unknown: {reason}", None)] == told
+
+
+def test_the_program_of_a_finding_is_hashed_before_others() -> None:
+    """An exec that nothing is found of takes its turn."""
+    world = World(EXEC, EXEC)
+    world.pipeline.round(0.1)
+    assert [] == world.hastened
+
+    world.fires = {5}
+    world.pipeline.round(0.1)
+    assert [5] == world.hastened
 
 
 def test_it_does_not_wait_longer_than_it_must() -> None:

@@ -168,6 +168,22 @@ def test_a_full_queue_is_said_and_counted() -> None:
     assert bench.counters.get("enrich.hash_queue_full") == 2
 
 
+def test_what_a_finding_waits_for_is_read_first(bench: Bench) -> None:
+    """It overtakes what was asked for earlier; what is no longer in the queue is hastened in vain."""
+    for path in ("/first", "/a", "/b", "/c"):
+        bench.request(running(path))
+    assert bench.gate.entered.acquire(timeout=LONG)
+    bench.hashes.hasten(running("/b"))
+    bench.hashes.hasten(running("/first"))
+    bench.hashes.hasten(process(9, exe=None))
+    for _ in range(4):
+        bench.gate.let.release()
+    for _ in range(3):
+        assert bench.gate.entered.acquire(timeout=LONG)
+
+    assert ["/first", "/b", "/a", "/c"] == bench.gate.asked
+
+
 def test_the_cache_is_bounded() -> None:
     """The program used least recently is forgotten, and counted."""
     bench = Bench(hashes=2)
