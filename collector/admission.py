@@ -38,6 +38,7 @@ from collector.tokens import Use
 from vedette.v1 import enrol_pb2
 
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")  # what every agent calls its host: no other name can be had, least a reader's
+FORGET_AFTER = dt.timedelta(days=30)  # an auditor has joined.jsonl for what was before
 VERSION_LIMIT = 64  # characters of a version: it goes into the log
 
 
@@ -108,6 +109,10 @@ class Admission:
             line = msgspec.structs.replace(line, by=f"certificate {entry.serial}", source=source)
             self._members.log(line)
         return self._membership(certificate), line
+
+    def sweep(self) -> int:
+        """Forget certificates that ended a month ago; return how many. Raises StateError."""
+        return Authority(self._settings.authority_dir, self._now()).sweep(FORGET_AFTER)
 
     def _proof(self, request: enrol_pb2.JoinRequest, wanted: Member) -> _Proof:
         """Return by what a host may join. Raises Denied, StateError."""

@@ -103,6 +103,15 @@ class Authority:
             replace(self._directory / "issued" / f"{made.serial_number:x}.pem", certificates.pem(made), 0o644)
             return certificates.pem(made)
 
+    def sweep(self, after: dt.timedelta) -> int:
+        """Forget certificates that ended so long ago, revoked ones too; return how many. Raises StateError."""
+        with self._locked():
+            folder, before = self._directory / "issued", self._time() - after
+            ended = [path for path in folder.glob("*.pem") if all(_ended(one, before) for one in _read(path))]
+            for path in ended:
+                path.unlink()
+            return len(ended)
+
     def revoke(self, which: str) -> list[Entry]:
         """Revoke every certificate of that name, or the one with that serial in hexadecimal; return those.
 
@@ -190,6 +199,10 @@ class Authority:
 
     def _time(self) -> dt.datetime:
         return self._now or dt.datetime.now(dt.UTC)
+
+
+def _ended(certificate: x509.Certificate, before: dt.datetime) -> bool:
+    return certificate.not_valid_after_utc < before
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, str]:

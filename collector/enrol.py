@@ -41,6 +41,7 @@ JOIN = "vedette.v1.Enrol"
 RENEW = "vedette.v1.Renewal"
 _SOURCE_PER_S, _SOURCE_BURST = 20.0, 200  # behind a balancer all hosts are one source
 _NAME_PER_S, _NAME_BURST = 1 / 600, 6  # renewals of one host: a certificate holds weeks
+_SWEEP_S = 86_400.0
 _SAID_PER_S, _SAID_BURST = 1.0, 60  # lines about refusals in the log
 
 _log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Enrolling:
         self._renewals = Rate(per_s=_NAME_PER_S, burst=_NAME_BURST)
         self._said = Rate(per_s=_SAID_PER_S, burst=_SAID_BURST)
         self._unsaid = 0
+        self._swept_s = -_SWEEP_S
         self.answered = {"joined": 0, "renewed": 0, "refused": 0}
         """How many since the start."""
 
@@ -70,6 +72,21 @@ class Enrolling:
     def renew_handler(self) -> Handler:
         """Return the service for members as gRPC takes it."""
         return _handler(RENEW, "Renew", (self._renew, enrol_pb2.RenewRequest))
+
+    def sweep(self) -> None:
+        """Forget, on a thread, certificates that ended long ago, once a day; what goes wrong is in the log."""
+        if time.monotonic() - self._swept_s < _SWEEP_S:
+            return
+        self._swept_s = time.monotonic()
+        self._threads.submit(self._forget)
+
+    def _forget(self) -> None:
+        try:
+            count = self._admission.sweep()
+        except StateError as exc:
+            _log.error("old certificates are kept: %s", exc)
+        else:
+            _log.info("forgot %d certificates that ended long ago", count)
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -104,6 +121,7 @@ class Enrolling:
             _log.error("no certificate for %s: %s", context.peer(), exc)
             return await self._refuse(context, grpc.StatusCode.UNAVAILABLE, "the collector cannot sign now")
         self.answered[line.what] += 1
+        self.sweep()
         until = f"{line.ends_at:%Y-%m-%d}"
         said = (line.what, line.host, line.by, line.source, line.serial, until)
         _log.info("%s: host %s by %s from %s, serial %s until %s", *said)

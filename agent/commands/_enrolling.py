@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ NOTHING = (
 )
 
 
+_log = logging.getLogger(__name__)
+
+
 class Reporting(NamedTuple):
     """Where to report, and who keeps the certificate for it; None: the operator does, or there is none."""
 
@@ -42,6 +46,7 @@ def reporting(settings: Config, host_id: str) -> Reporting:
     ours = settings.collector
     folder = Folder(settings.state_dir / "identity")
     if ours.cert_file or ours.key_file or (ours.address or "").startswith("unix:"):
+        _note_unused(settings)
         return Reporting(_given(settings))
     spelled = _spelled(settings)
     if spelled is None and not settings.enrolment.ec2 and folder.read() is None:
@@ -49,6 +54,15 @@ def reporting(settings: Config, host_id: str) -> Reporting:
     machine = this_machine(host_id)
     keeper = Keeper(folder, Way(machine, _asker(settings, folder, machine, spelled)))
     return Reporting(Target.enrolled(_address(settings, folder, spelled), folder.current, keeper.missing), keeper)
+
+
+def _note_unused(settings: Config) -> None:
+    """Say that a join token is not used. Raises ConfigError when the settings themselves name one."""
+    why = "collector.address is on this host" if not settings.collector.cert_file else "collector.cert_file is set"
+    if settings.enrolment.token_file is not None or settings.enrolment.ec2:
+        raise ConfigError(f"[enrolment] is not for an agent that has its way already: {why}; remove one of them")
+    if os.environ.pop(tokens.VARIABLE, ""):
+        _log.warning("%s is not used: %s", tokens.VARIABLE, why)
 
 
 def _given(settings: Config) -> Target:

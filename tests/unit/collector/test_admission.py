@@ -179,6 +179,16 @@ def test_a_renewal_keeps_the_name_and_is_not_for_everybody(gate: Gate) -> None:
         gate.renew(x509.load_pem_x509_certificate(made.certificate))
 
 
+def test_certificates_that_ended_long_ago_are_forgotten(gate: Gate) -> None:
+    """A month after their end, so that hosts which renew for years leave no pile; the log of joins has them all."""
+    gate.join(token=gate.token())
+    for days, left in ((31, 1), (59, 1), (61, 0)):
+        gate.now = NOW + dt.timedelta(days=days)
+        gate.admission.sweep()
+        assert left == len(list((gate.directory / "issued").iterdir()))
+    assert (gate.directory / "joined.jsonl").read_text()
+
+
 def test_the_key_must_be_there_and_of_our_kind(gate: Gate) -> None:
     """What is no request, is not signed, or is for another curve."""
     good = csr(fresh())

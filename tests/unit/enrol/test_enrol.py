@@ -6,16 +6,20 @@ import base64
 import datetime as dt
 import json
 import logging
+import os
 import socket
 import stat
 import time
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import ExitStack
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import grpc
 import msgspec
@@ -333,7 +337,9 @@ def test_the_doctor_says_how_the_certificate_is(
     assert (ok, True) == (check.ok, said in check.detail), check
 
 
-def test_the_settings_say_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_say_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A certificate of the operator's goes first; a token says the address; what lacks is named."""
     state = f'state_dir = "{tmp_path}"\n'
     assert reporting(parse(state, "t"), HOST).keeper is None
@@ -341,12 +347,60 @@ def test_the_settings_say_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         reporting(parse(state + '[collector]\naddress = "c:1"\n[enrolment]\nec2 = true\n', "t"), HOST)
     with pytest.raises(ConfigError, match=r"token_file /nonexistent cannot be read"):
         reporting(parse(state + '[enrolment]\ntoken_file = "/nonexistent"\n', "t"), HOST)
+    local = state + '[collector]\naddress = "unix:///x"\n'
+    with pytest.raises(ConfigError, match=r"not for an agent that has its way already: collector\.address is on this"):
+        reporting(parse(local + '[enrolment]\ntoken_file = "/x"\n', "t"), HOST)
+    monkeypatch.setenv(tokens.VARIABLE, "vedette-join-AAAA")
+    assert reporting(parse(local, "t"), HOST).keeper is None
+    assert "VEDETTE_JOIN_TOKEN is not used" in caplog.text
+    assert tokens.VARIABLE not in os.environ
     monkeypatch.setenv(tokens.VARIABLE, "vedette-join-AAAA")
     with pytest.raises(ConfigError, match="not a whole join token"):
         reporting(parse(state, "t"), HOST)
     monkeypatch.setenv(tokens.VARIABLE, "hunter2")
     with pytest.raises(ConfigError, match="begins with vedette-join-"):
         reporting(parse(state, "t"), HOST)
+
+
+class _Killed(BaseException):
+    """As a process that is no more."""
+
+
+@pytest.mark.parametrize("step", range(40))
+def test_killed_between_any_two_writes_it_is_the_old_or_the_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Never half of each; and the next attempt succeeds over what is left."""
+    folder, now_s = Folder(tmp_path), time.time()
+    folder.keep(identity(now_s, now_s + 100), Granted(b"old", b"old", b"old"))
+    left = iter(range(step, -1, -1))
+
+    def dying(do: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*arguments: Any, **options: Any) -> Any:
+            if next(left, 0) == 0:
+                raise _Killed
+            return do(*arguments, **options)
+
+        return done
+
+    with monkeypatch.context() as patched, suppress(_Killed):
+        for owner, name in (
+            (Path, "replace"),
+            (Path, "symlink_to"),
+            (Path, "mkdir"),
+            (Path, "unlink"),
+            (os, "fsync"),
+            (os, "open"),
+        ):
+            patched.setattr(owner, name, dying(getattr(owner, name)))
+        folder.keep(identity(now_s, now_s + 200), Granted(b"new", b"new", b"new"))
+    found = folder.read()
+    assert found is not None
+    whole = {(folder.current / name).read_bytes() for name in ("agent.key", "agent.pem", "ca.pem")}
+    assert whole == {b"old" if found.not_after_s == int(now_s + 100) else b"new"}
+    folder.keep(identity(now_s, now_s + 300), Granted(b"next", b"next", b"next"))
+    assert int(now_s + 300) == folder.read().not_after_s
+    assert 1 == len([one for one in tmp_path.iterdir() if one.is_dir() and not one.is_symlink()])
 
 
 def test_a_machine_without_a_uuid_is_told_by_its_id_alone(tmp_path: Path) -> None:
