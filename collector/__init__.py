@@ -7,6 +7,7 @@
     batching   its events on their way into files   keeping         what all streams share
     store      findings and agents in SQL           database  schema  spools  aggregate  guardduty
     events     events in Parquet                    names  classes  columns  compact
+    exporting  findings go elsewhere                outbox  exports/  formats/
     query      reading both, running or not
     strangers  hosts that ask for a certificate          enrol  rates  admission  tokens  members  instances
     service    the same over gRPC, and live         watch

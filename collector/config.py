@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from collector import exports
 from collector.address import Address
 from collector.address import parse
 from collector.errors import ConfigError
+from collector.exports import Section
 
+_EXPORT_KEY = re.compile(r"export\[(\d+)\]\.(.+)")
 _NAMED_KEY = re.compile(r"`([^`]+)`")
 
 _CERTIFICATE_DAYS_MAX = 397  # what browsers take of a certificate: longer, and it is not renewed by itself any more
@@ -97,10 +101,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     buffer_bytes: int = 256 * 1024 * 1024
     """Events of all agents that may wait in memory, as they were on the wire."""
 
+    export: tuple[dict[str, Any], ...] = ()
+    """Where findings go: `collector.exports`."""
+
     @property
     def address(self) -> Address:
         """Return where to listen. Raises ConfigError when it is no address."""
         return parse(self.listen)
+
+    @property
+    def exports(self) -> tuple[Section, ...]:
+        """Return what `export` says. Raises ConfigError."""
+        return exports.sections(self.export)
 
 
 def load(path: Path) -> Config:
@@ -132,6 +144,7 @@ def check(config: Config) -> None:
         )
     if config.api is not None:
         _check_api(config.api, config.tls)
+    _ = config.exports
     for name in config.tls.__struct_fields__ if config.tls else ():
         _check_readable(name, getattr(config.tls, name))
     if config.enrolment is not None:
@@ -181,7 +194,20 @@ def _line_of(text: str, message: str) -> int | None:
     """Return the line with the first key that `message` names in backquotes; tomllib does not keep lines."""
     keys = [line.split("=", 1)[0].strip(" \t[]\"'") for line in text.splitlines()]
     for named in _NAMED_KEY.findall(message):
+        section = _EXPORT_KEY.fullmatch(named)
+        if section:
+            return _line_in_section(keys, int(section[1]), section[2])
         key = named.rpartition(".")[2]
         if key in keys:
             return keys.index(key) + 1
     return None
+
+
+def _line_in_section(keys: list[str], number: int, key: str) -> int | None:
+    """Return the line of `key` in the export section of that number, else the section's own."""
+    starts = [line for line, name in enumerate(keys) if name == "export"]
+    if number >= len(starts):
+        return None
+    end = starts[number + 1] if number + 1 < len(starts) else len(keys)
+    own = keys[starts[number] : end]
+    return starts[number] + 1 + (own.index(key) if key in own else 0)

@@ -173,3 +173,34 @@ api_tokens = Table(
     Column("created_at_ns", BigInteger, nullable=False),
     Column("expires_at_ns", BigInteger, nullable=False),
 )
+
+export_queue = Table(
+    "export_queue",  # what is to be told, and when: `collector.outbox`
+    metadata,
+    Column("export", String(64), primary_key=True),
+    Column("finding_id", String(32), primary_key=True),
+    Column("due_at_ns", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Index("export_queue_by_due", "export", "due_at_ns"),
+)
+
+export_sent = Table(
+    "export_sent",  # of each finding the last time
+    metadata,
+    Column("export", String(64), primary_key=True),
+    Column("finding_id", String(32), primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+)
+
+export_dead = Table(
+    "export_dead",  # what was refused for good
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("export", String(64), nullable=False),
+    Column("finding_id", String(32), nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("export_dead_by_time", "export", "at_ns"),
+)

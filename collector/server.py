@@ -38,6 +38,7 @@ from collector.errors import CollectorFault
 from collector.errors import ConfigError
 from collector.errors import StateError
 from collector.events import EventFiles
+from collector.exporting import Exporting
 from collector.ingest import Ingest
 from collector.keeping import Budget
 from collector.keeping import Claims
@@ -106,6 +107,7 @@ class Server:
             require_free(self._config.address)
             self._lock = _lock(self._config.state_dir)
             self._store.open(_own_id(self._config.state_dir))
+            self._store.exports = {one.name: one.repeat_s * _NS_PER_S for one in self._config.exports}
             self._files.open(self._store.committed())
             self._thread.start()
             address = self._call(self._listen())
@@ -156,6 +158,7 @@ class Server:
         self._tasks = [
             asyncio.create_task(self._compact_for_ever(keeping)),
             asyncio.create_task(self._review_for_ever(keeping)),
+            *(asyncio.create_task(Exporting(keeping, one).run()) for one in self._config.exports),
         ]
         return str(bound)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,6 +30,7 @@ from collector import aggregate
 from collector import containers
 from collector import guardduty
 from collector import occurrences as happened
+from collector import outbox
 from collector import places
 from collector import schema
 from collector import spools
@@ -69,6 +71,8 @@ class Store:
         self._now_ns = now_ns
         self._collector_id = ALONE
         self._epochs: dict[AgentKey, int] = {}
+        self.exports: Mapping[str, int] = {}
+        """Who is told of findings, and after how many nanoseconds of one seen again."""
         self.database = Database(url)
 
     def open(self, collector_id: str = ALONE) -> None:
@@ -126,6 +130,7 @@ class Store:
             for occurrence, document in zip(filled, documents, strict=True):
                 named = happened.Named(document["id"], document["service"]["count"])
                 happened.keep(sql, key, named, occurrence)
+                outbox.note(sql, self.exports, document, now_ns)
             spools.put(sql, key, spools.moved(row, "findings", toll) | {"last_seen_at_ns": now_ns})
             return documents
 

@@ -541,3 +541,24 @@ def test_a_running_collector_answers_queries(running: Collector) -> None:
     assert found == list(findings(running.state_dir, Filters()))
     assert (none, len(two)) == ([], 2)
     assert [row["sequence"] for row in rows] == list(range(1, 1501))
+
+
+def test_findings_are_exported_at_least_once(tmp_path: Path) -> None:
+    """What was found while a destination was away is told when it is back, also after a kill."""
+    out = tmp_path / "out"
+    settings = f'[[export]]\nname = "file"\ntype = "json_lines"\npath = "{out}/findings.jsonl"\n'
+    with collector(tmp_path, settings) as running:
+        with Stream(running.address) as stream:
+            stream.hello()
+            stream.findings(finding(1, title="one"))
+            stream.acknowledged(ingest_pb2.LANE_FINDINGS, 1)
+        running.kill()
+        out.mkdir()
+        running.start()
+        deadline_s = time.monotonic() + 20
+        while not (out / "findings.jsonl").exists():
+            assert time.monotonic() < deadline_s, running.lines
+            time.sleep(0.05)
+
+        (line,) = (out / "findings.jsonl").read_text().splitlines()
+        assert json.loads(line)["title"] == "one"

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from collector import config
+from collector import exports
 from collector.address import Address
 from collector.address import parse
 from collector.errors import ConfigError
@@ -121,3 +123,24 @@ def declared(kind: type[msgspec.Struct], prefix: str = "") -> dict[str, str | No
         else:
             keys[prefix + field.name] = json.dumps(field.default)
     return keys
+
+
+def test_a_mistake_in_an_export_has_its_line(tmp_path: Path) -> None:
+    """The section is found by its number, the key within it."""
+    sections = '[[export]]\nname = "a"\ntype = "json_lines"\npath = "-"\n\n[[export]]\nname = "b"\npath = "x"\n'
+    with pytest.raises(ConfigError, match=r":\d+: `export\[1\].path`") as raised:
+        load(tmp_path, MINIMAL + sections + 'type = "json_lines"\n')
+
+    text, key = (MINIMAL + sections).splitlines(), 'path = "x"'
+    assert f":{text.index(key) + 1}: " in str(raised.value)
+
+
+def test_every_key_of_an_export_is_documented() -> None:
+    """docs/exports.md has a row for each type, with all of its keys."""
+    text = (DOCUMENT.parent / "exports.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`.*?) \|", text, re.MULTILINE))
+
+    for kind in exports.kinds():
+        settings = import_module(f"collector.exports.{kind}").Settings
+        missing = [field.name for field in msgspec.structs.fields(settings) if f"`{field.name}`" not in rows[kind]]
+        assert (kind, missing) == (kind, [])

@@ -1,0 +1,136 @@
+"""When which export is told of what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector import outbox
+from collector.outbox import Taken
+from collector.sequence import Toll
+from collector.store import Store
+from collector.store import default_url
+from collector.triage import Said
+from collector.triage import say
+from tests.unit.collector.made import NOW_NS
+from tests.unit.collector.made import ORIGIN
+from tests.unit.collector.made import SECOND_NS
+from tests.unit.collector.made import finding
+from tests.unit.collector.test_store import HELLO
+from tests.unit.collector.test_store import KEY
+
+REPEAT_NS = 900 * SECOND_NS
+
+
+class Bench:
+    """A store that tells one export, and a clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now_ns = NOW_NS
+        self.sequence = 0
+        self.store = Store(default_url(folder), lambda: self.now_ns)
+        self.store.exports = {"hook": REPEAT_NS}
+        self.store.open()
+        self.store.welcome(KEY, HELLO)
+
+    def found(self, *domains: str) -> None:
+        for domain in domains:
+            self.sequence += 1
+            made = finding(self.sequence, title=domain)
+            made.evidence.domain = domain
+            self.store.keep_findings(ORIGIN, KEY, [made], Toll(self.sequence))
+
+    def take(self) -> list[Taken]:
+        return self.store.database.run(lambda sql: outbox.take(sql, "hook", self.now_ns))
+
+    def told(self, taken: list[Taken]) -> None:
+        self.store.database.run(lambda sql: outbox.told(sql, ("hook", REPEAT_NS), taken, self.now_ns))
+
+    def put_back(self, taken: list[Taken]) -> None:
+        self.store.database.run(lambda sql: outbox.put_back(sql, "hook", taken, self.now_ns))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.store.close()
+
+
+def shown(taken: list[Taken]) -> list[tuple[str, int]]:
+    return [(one.document["title"], one.document["service"]["count"]) for one in taken]
+
+
+def test_the_first_at_once_and_repeats_at_their_time(bench: Bench) -> None:
+    """A finding that is seen a hundred times is told at once, and as it is by then when the interval is over."""
+    bench.found("a")
+    bench.told(bench.take())
+    bench.found("a", "a", "b")
+
+    new = bench.take()
+    assert shown(new) == [("b", 1)]
+    bench.told(new)
+    bench.now_ns += REPEAT_NS - 1
+    assert shown(bench.take()) == []
+    bench.now_ns += 1
+    assert shown(bench.take()) == [("a", 3)]
+
+
+def test_what_is_seen_while_it_is_being_told_is_told_later(bench: Bench) -> None:
+    """An occurrence that comes in between is not forgotten with the row."""
+    bench.found("a")
+    taken = bench.take()
+    bench.found("a")
+    bench.told(taken)
+
+    bench.now_ns += REPEAT_NS
+    assert shown(bench.take()) == [("a", 2)]
+
+
+def test_what_was_taken_is_taken_once_and_comes_back(bench: Bench) -> None:
+    """Two collectors do not tell the same; one that was killed with it in its hands has not told it."""
+    bench.found("a")
+    assert shown(bench.take()) == [("a", 1)]
+    assert shown(bench.take()) == []
+
+    bench.now_ns += outbox.LEASE_NS
+    assert shown(bench.take()) == [("a", 1)]
+
+
+def test_what_fails_is_tried_alone_in_the_end(bench: Bench) -> None:
+    """One finding that nobody can take does not keep the others back."""
+    bench.found("a", "b")
+    for _ in range(outbox.ALONE_AFTER):
+        taken = bench.take()
+        assert len(taken) == 2
+        bench.put_back(taken)
+    bench.found("c")
+
+    assert [shown(bench.take()) for _ in range(3)] == [[("c", 1)], [("a", 1)], [("b", 1)]]
+
+
+def test_archived_findings_are_not_told(bench: Bench) -> None:
+    """What was archived before its time is for nobody else."""
+    bench.found("a")
+    (only,) = bench.take()
+    bench.put_back([only])
+    bench.store.database.run(lambda sql: say(sql, only.finding_id, Said("me", "archive"), bench.now_ns))
+
+    assert bench.take() == []
+    assert bench.store.database.run(outbox.counts) == {}
+
+
+def test_what_is_refused_is_kept_and_counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dead letters have their reason, and are bounded."""
+    monkeypatch.setattr(outbox, "DEAD_KEPT", 2)
+    for number in range(4):
+        bench.now_ns += 1
+        bench.found(str(number))
+        taken = bench.take()
+        dead = [(taken[0], "HTTP status 400\x00")]
+        bench.store.database.run(lambda sql, dead=dead: outbox.bury(sql, "hook", dead, bench.now_ns))  # type: ignore[misc]
+        bench.told(taken)
+
+    assert bench.store.database.run(outbox.counts) == {"hook": {"waiting": 0, "sent": 4, "dead": 2}}
