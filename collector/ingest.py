@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from collector.bounds import fault_of
 from collector.errors import IdentityError
@@ -127,7 +128,13 @@ async def _refuse(context: Context, end: End) -> None:
 
 
 def _received(data: bytes) -> Received:
-    """Parse a message; what is too much is let go here, before another stream's is parsed."""
-    message = ingest_pb2.AgentMessage.FromString(data)
+    """Parse a message; what is too much is let go here, before another stream's is parsed.
+
+    What is no message is a fault, too: an exception here would be gRPC's, with twenty lines in the log for each.
+    """
+    try:
+        message = ingest_pb2.AgentMessage.FromString(data)
+    except DecodeError as exc:
+        return Received(ingest_pb2.AgentMessage(), len(data), f"not a message of this protocol: {exc}")
     fault = fault_of(message, len(data))
     return Received(message if fault is None else ingest_pb2.AgentMessage(), len(data), fault)
