@@ -29,6 +29,8 @@ ordinary=(
     openssh-server podman prometheus-node-exporter restic rpm rsync sudo unbound
 )
 
+[ -d /run/systemd/system ] || ordinary+=(docker.io)  # its daemon starts there by itself, and rules of a firewall with it
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }

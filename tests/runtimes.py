@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
+from typing import Protocol
 
 import grpc
 
@@ -111,6 +112,18 @@ def _digest(blob: bytes) -> str:
 
 def _descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": _digest(blob), "size": len(blob)}
+
+
+class Runtime(Protocol):
+    """What can be started and stopped, and keeps all it has below a folder."""
+
+    folder: Path
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """Leave nothing behind."""
 
 
 class Pod(NamedTuple):
@@ -308,7 +321,7 @@ class Runc:
 
 
 @contextlib.contextmanager
-def started(one: Containerd | Podman | Runc) -> Iterator[None]:
+def started(one: Runtime) -> Iterator[None]:
     """Keep a runtime while the block lasts."""
     try:
         one.start()

@@ -1,4 +1,4 @@
-"""What a finding says of its container, by real runtimes: containerd through its CRI, podman, runc.
+"""What a finding says of its container, by real runtimes: containerd through its CRI, podman, runc, docker, crun.
 
 And by one that is not: a server of the CRI that is slow, or lies, or says too much.
 """
@@ -24,6 +24,8 @@ import pytest
 
 from collector import query
 from collector.query import Filters
+from tests import crun
+from tests import docker
 from tests import runtimes
 from tests.runtimes import NEW_BINARY
 from tests.system.running import wait_for
@@ -84,6 +86,8 @@ class Ground(NamedTuple):
     containerd: runtimes.Containerd
     podman: runtimes.Podman
     runc: runtimes.Runc
+    crun: crun.Crun
+    docker: docker.Docker
     impostor: Impostor
     post: Post
 
@@ -117,25 +121,26 @@ def is_settled(finding: dict[str, Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """One containerd, one podman, one agent for all tests of this module."""
+    """One of each runtime that is here, one agent for all tests of this module."""
     with contextlib.ExitStack() as closing:
-        made = {name: tmp_path_factory.mktemp(name) for name in ("ctd", "pod", "runc", "imp", "post")}
+        made = {name: tmp_path_factory.mktemp(name) for name in ("ctd", "pod", "runc", "crun", "dkr", "imp", "post")}
         containerd, podman = runtimes.Containerd(made["ctd"]), runtimes.Podman(made["pod"])
-        runc = runtimes.Runc(made["runc"])
-        for one in (containerd, podman, runc):
+        runc, other, dockerd = runtimes.Runc(made["runc"]), crun.Crun(made["crun"]), docker.Docker(made["dkr"])
+        here = {other: crun.IS_HERE, dockerd: docker.IS_HERE}
+        for one in (containerd, podman, runc, *(one for one, is_here in here.items() if is_here)):
             closing.enter_context(runtimes.started(one))
         path = made["imp"] / "cri.sock"
         impostor = closing.enter_context(Impostor(path))
         settings = "\n".join(
             [
                 f'\n[containers]\ncri_sockets = ["{containerd.socket}", "{path}"]',
-                f'containerd_tasks = ["{containerd.tasks}"]',
-                f'docker_sockets = []\npodman_sockets = ["{podman.socket}"]',
-                f'runc_roots = ["/run/runc", "{runc.root}"]\n',
+                f'containerd_tasks = ["{containerd.tasks}", "{dockerd.tasks}"]',
+                f'docker_sockets = ["{dockerd.socket}"]\npodman_sockets = ["{podman.socket}"]',
+                f'runc_roots = ["/run/runc", "{runc.root}", "{other.root}"]\n',
             ]
         )
         post = closing.enter_context(posted(made["post"], sensor=settings))
-        yield Ground(containerd, podman, runc, impostor, post)
+        yield Ground(containerd, podman, runc, other, dockerd, impostor, post)
 
 
 def test_a_program_of_5_ms_in_a_pod_is_reported_with_its_place(ground: Ground) -> None:
@@ -175,6 +180,29 @@ def test_a_program_of_5_ms_under_runc_is_reported_with_name_and_image(ground: Gr
 
     said = details(ground.finding(name))
     assert (name, "quay.example/bare:3", "runc") == (said["name"], said["image"], said["containerRuntime"])
+
+
+@pytest.mark.skipif(not docker.IS_HERE, reason="needs dockerd (docker.io; packaging/setup.sh soak)")
+def test_a_program_of_5_ms_under_docker_is_reported_with_name_and_image(ground: Ground) -> None:
+    """The daemon itself is asked, while the container lives or after."""
+    name = f"web-{secrets.token_hex(4)}"
+    id_ = ground.docker.run(name, NEW_BINARY, tier="front")
+
+    said = details(ground.until(id_, lambda one: "labels" in details(one)["beside"]))
+    assert ("docker", name, runtimes.IMAGE) == (said["containerRuntime"], said["name"], said["image"])
+    assert {"privileged": False} == said["securityContext"]
+    assert {"tier": "front"} == said["beside"]["labels"]
+    assert said["beside"]["imageDigest"].startswith("sha256:")
+
+
+@pytest.mark.skipif(not crun.IS_HERE, reason="needs crun")
+def test_a_program_of_5_ms_under_crun_is_reported_with_name_and_image(ground: Ground) -> None:
+    """As under runc: a name, and the annotations of its bundle."""
+    name = f"other-{secrets.token_hex(4)}"
+    ground.crun.run(name, NEW_BINARY, {"org.opencontainers.image.ref.name": "quay.example/other:3"}, resources={})
+
+    said = details(ground.finding(name))
+    assert (name, "quay.example/other:3", "crun") == (said["name"], said["image"], said["containerRuntime"])
 
 
 def test_labels_are_bounded_and_harmless(ground: Ground) -> None:
