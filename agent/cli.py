@@ -53,6 +53,7 @@ SUBCOMMANDS = {
     "agent": _Subcommand("agent.commands.agent", "Watch this host and report to a collector."),
     "collector": _Subcommand("agent.commands.collector", "Take findings and events from agents and keep them."),
     "api": _Subcommand("agent.commands.api", "Make tokens for the collector's HTTP API."),
+    "policy": _Subcommand("agent.commands.policy", "Show and set what agents are to do."),
     "pki": _Subcommand("agent.commands.pki", "Make certificates for agents and collectors."),
     "record": _Subcommand("agent.commands.record", "Write what the sensor sees into a file."),
     "replay": _Subcommand("agent.commands.replay", "Say what a recording comes to; needs no privilege."),

@@ -30,36 +30,22 @@ from agent.errors import ConfigError
 from agent.joining import EnrolmentConfig
 from agent.listing import IntelConfig
 from agent.listing import RulesConfig
+from agent.managing import ManagementConfig
 from agent.metadata import EcsConfig
 from agent.metadata import HostConfig
 from agent.metadata import KubernetesConfig
 from agent.model import Sensitivity
 from agent.privacy import PrivacyConfig
+from agent.reporting import CollectorConfig
+from agent.reporting import SpoolConfig
 from agent.wording import ListedName
 
 _FILE_LIMIT_BYTES = 256 * 1024  # a thousand times what a full file takes: whatever is larger is not a configuration
-_MIB = 1024 * 1024
 _OWN_TGIDS = 15  # the kernel's table has room for 18 (own_tgids in ebpf/prelude.c), the agent and two children are 3
 _SENSITIVE_FILES = 256  # half of the kernel's table (sensitive_files in ebpf/prelude_opens.c)
 _S = TypeVar("_S", bound=msgspec.Struct)
 RingMib = Literal[1, 2, 4, 8, 16, 32, 64]
 """A ring buffer has a power of two of pages (kernel/bpf/ringbuf.c); 64 MiB hold a minute of a very busy host."""
-
-
-class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[collector]`: where findings and events go."""
-
-    address: Annotated[
-        str | None,
-        Meta(
-            description="`unix:///PATH`, `HOST:PORT` or `srv:NAME`. Plain text goes to unix sockets and loopback only; "
-            "any other address needs the three files below, or `[enrolment]`. Without it: a join token's, or "
-            "`collector.sock` in `state_dir`."
-        ),
-    ] = None
-    ca_file: Annotated[Path | None, Meta(description="PEM: who signs the collector's certificate.")] = None
-    cert_file: Annotated[Path | None, Meta(description="PEM: this agent's certificate, for its host id.")] = None
-    key_file: Annotated[Path | None, Meta(description="PEM: the private key of `cert_file`.")] = None
 
 
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,14 +120,6 @@ class FindingsConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
-class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`[spool]`: what is kept on disk while the collector is away."""
-
-    limit_bytes: Annotated[
-        int, Meta(ge=_MIB, description="Size above which the oldest events, then the oldest findings, are given up.")
-    ] = 256 * _MIB
-
-
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that can be set."""
 
@@ -165,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     host: HostConfig = HostConfig()
     ecs: EcsConfig = EcsConfig()
     kubernetes: KubernetesConfig = KubernetesConfig()
+    management: ManagementConfig = ManagementConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     spool: SpoolConfig = SpoolConfig()
 

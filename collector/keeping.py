@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import field
 from functools import partial
 from typing import TypeVar
 
@@ -90,6 +91,24 @@ class Claims:
             closing.set()
 
 
+class News:
+    """That policies or lists changed, for whoever waits for it; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Future[None] | None = None
+
+    def next(self) -> asyncio.Future[None]:
+        """Return what is done as soon as something changes from now on."""
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.get_running_loop().create_future()
+        return self._waiting
+
+    def tell(self) -> None:
+        """Say that something changed."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """Where things are kept and how they get there."""
@@ -106,6 +125,7 @@ class Keeping:
     now_ns: Callable[[], int]
     trust: Trust | None = None
     """None where plain text is served, to this host alone."""
+    news: News = field(default_factory=News)
 
     async def in_sql(self, work: partial[T]) -> T:
         """Run `work` on the thread that writes SQL."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from typing import Literal
 
+from vedette.v1 import ingest_pb2
 from vedette.v1 import place_pb2
 
 _NS_PER_S = 1_000_000_000
@@ -208,3 +209,12 @@ def _volumes(said: Iterable[place_pb2.Volume]) -> list[dict[str, Any]]:
 def _given(message: Any, members: dict[str, str]) -> dict[str, Any]:
     """Return those members whose field says something."""
     return {member: value for member, field in members.items() if (value := getattr(message, field)) not in ("", None)}
+
+
+def standing(health: ingest_pb2.Health) -> dict[str, Any]:
+    """Return what an agent says of its own use of the host, and of its policy; what it does not say is left out."""
+    names = ("cpu_ms", "spool_findings", "spool_events", "spool_bytes", "clock_offset_ms")
+    said: dict[str, Any] = {name: getattr(health, name) for name in names if health.HasField(name)}
+    if health.HasField("policy"):
+        said["policy"] = {field.name: value for field, value in health.policy.ListFields()}
+    return said

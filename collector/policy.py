@@ -10,6 +10,7 @@ Functions work inside a transaction of the caller's.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Annotated
 from typing import Any
@@ -179,9 +180,23 @@ def stamp(sql: Connection) -> str:
     return repr(said)
 
 
+def nothing() -> Effective:
+    """Return what leaves all as the agent's own configuration has it."""
+    document = b"{}"
+    return Effective(document, hashlib.sha256(document).hexdigest(), (), None)
+
+
+def concerns(selector: str, host_id: str, labels: Mapping[str, str]) -> bool:
+    """Tell whether a policy with this selector is for a host."""
+    kind, _, rest = selector.partition(":")
+    key, _, value = rest.partition("=")
+    return kind == "all" or (kind == "host" and rest == host_id) or (kind == "label" and labels.get(key) == value)
+
+
 def of(sql: Connection, host_id: str, labels: Mapping[str, str]) -> Effective | None:
     """Return what is for a host with these labels; None where no policy is."""
     selectors = ["all", *(f"label:{key}={labels[key]}" for key in sorted(labels)[:LABELS]), f"host:{host_id}"]
+    selectors = [one for one in selectors if re.fullmatch(SELECTOR, one)]  # labels are an agent's word
     table = schema.policies
     rows = sql.execute(select(table.c.selector, table.c.document).where(table.c.selector.in_(selectors)))
     found = {row.selector: row.document for row in rows}

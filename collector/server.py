@@ -7,11 +7,9 @@ runs on other threads.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import resource
-import secrets
 import shutil
 import signal
 import threading
@@ -20,7 +18,6 @@ from collections.abc import Callable
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TextIO
 from typing import TypeVar
 
@@ -28,22 +25,23 @@ import grpc
 
 from collector import compact
 from collector import config as configuration
+from collector import holding
 from collector import strangers
 from collector.address import Address
 from collector.address import require_free
 from collector.config import Config
 from collector.errors import AddressError
-from collector.errors import AlreadyRunning
 from collector.errors import CollectorFault
 from collector.errors import ConfigError
-from collector.errors import StateError
 from collector.events import EventFiles
 from collector.exporting import Exporting
+from collector.governing import Governance
 from collector.ingest import Ingest
 from collector.keeping import Budget
 from collector.keeping import Claims
 from collector.keeping import Keeping
 from collector.service import Query
+from collector.steering import hear_news_for_ever
 from collector.store import Store
 from collector.store import default_url
 from collector.trust import Trust
@@ -68,8 +66,6 @@ _OPTIONS = [
     ("grpc.max_concurrent_streams", 100),  # of one connection; an agent has one
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # agents ping, too
 ]
-
-_OTHERS_WRITE = 0o022
 
 _NS_PER_S = 1_000_000_000
 
@@ -105,7 +101,7 @@ class Server:
         """
         try:
             require_free(self._config.address)
-            self._lock = _lock(self._config.state_dir)
+            self._lock = holding.lock(self._config.state_dir)
             self._store.open(_own_id(self._config.state_dir))
             self._store.exports = {one.name: one.repeat_s * _NS_PER_S for one in self._config.exports}
             self._files.open(self._store.committed())
@@ -150,7 +146,9 @@ class Server:
         self._ingest = Ingest(keeping)
         self._query = Query(keeping)
         self._server = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((self._ingest.handler(), self._query.handler()))
+        self._server.add_generic_rpc_handlers(
+            (self._ingest.handler(), self._query.handler(), Governance(keeping).handler())
+        )
         bound = _bind(self._server, self._config.address, keeping.trust)
         _share(bound, self._config.socket_group)
         self._strangers = await strangers.opened(self._config.enrolment, keeping.trust, self._server)
@@ -159,6 +157,7 @@ class Server:
             asyncio.create_task(self._compact_for_ever(keeping)),
             asyncio.create_task(self._review_for_ever(keeping)),
             *(asyncio.create_task(Exporting(keeping, one).run()) for one in self._config.exports),
+            asyncio.create_task(hear_news_for_ever(keeping)),
         ]
         return str(bound)
 
@@ -238,49 +237,6 @@ def _share(address: Address, group: str | None) -> None:
         address.path.chmod(0o660)
     except (LookupError, OSError) as exc:
         raise ConfigError(f"`socket_group` {group!r}: {exc}") from exc
-
-
-def _lock(state_dir: Path) -> TextIO:
-    """Return the open lock of the state directory. Raises AlreadyRunning, StateError."""
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _require_ours(state_dir)
-        lock = (state_dir / "collector.lock").open("w")
-    except OSError as exc:
-        raise StateError(f"{state_dir}: the state directory cannot be written: {exc.strerror}") from exc
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        lock.close()
-        raise AlreadyRunning(f"{state_dir}: another collector works on this state directory") from exc
-    return lock
-
-
-def _own_id(state_dir: Path) -> str:
-    """Return what tells this collector from others that share its database, made once. Raises StateError."""
-    path = state_dir / "collector.id"
-    try:
-        if not path.exists():
-            temporary = path.with_suffix(".tmp")
-            with temporary.open("w", encoding="ascii") as file:
-                file.write(secrets.token_hex(16))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise StateError(f"{path}: {exc}") from exc
-
-
-def _require_ours(directory: Path) -> None:
-    """Raise StateError when others could put something in our way there: a link that leads what we write elsewhere."""
-    found = directory.stat()
-    if found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE:
-        return
-    raise StateError(
-        f"{directory}: the state directory is not ours alone (owner uid {found.st_uid}, mode "
-        f"{found.st_mode & 0o7777:03o}): have uid {os.geteuid()} own it, and nobody else write in it"
-    )
 
 
 def _bind(server: grpc.aio.Server, address: Address, trust: Trust | None) -> Address:

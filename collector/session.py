@@ -30,6 +30,7 @@ from collector.keeping import Keeping
 from collector.keeping import insist
 from collector.names import AgentKey
 from collector.sequence import Lane
+from collector.steering import Steering
 from collector.store import COMPLETED_AT_ONCE
 from collector.trust import Peer
 from vedette.v1 import finding_pb2
@@ -142,12 +143,16 @@ class Session:
             events_through=events_through,
             protocol=PROTOCOL,
             certificate_not_after_s=None if self.peer is None else int(self.peer.not_after.timestamp()),
+            at_ns=keeping.now_ns(),
         )
         await self._say(ingest_pb2.CollectorMessage(welcome=welcome))
 
     async def _serve(self) -> End | None:
         acknowledge = partial(self._acknowledge, ingest_pb2.LANE_EVENTS)
         flusher = asyncio.create_task(self._events.flush_until_end(acknowledge, self.closing))
+        steering = asyncio.create_task(
+            Steering(self._keeping, self._key, self._hello, self._say).run(self.closing), name="steering"
+        )
         try:
             if places.place_bits(self._origin.place):
                 await self._complete()
@@ -160,6 +165,7 @@ class Session:
             self.closing.set()
             self._events.end()
             await flusher
+            await steering
 
     async def _read_until_end(self, flusher: asyncio.Task[None]) -> End | None:
         closing = asyncio.create_task(self.closing.wait())

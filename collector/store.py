@@ -16,7 +16,6 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
@@ -97,6 +96,7 @@ class Store:
             "host": json.dumps(about),
             "agent_version": _text(hello.agent_version),
             "probes": json.dumps([{"name": name, "attached": True} for name in hello.probes]),
+            "labels": json.dumps(dict(hello.labels)),
             "last_seen_at_ns": now_ns,
         }
         row = self.database.run(lambda sql: spools.claim(sql, key, values, now_ns))
@@ -194,6 +194,7 @@ class Store:
             "probes": json.dumps(probes),
             "counters": json.dumps(dict(health.counters)),
             "resident_bytes": min(health.resident_bytes, GREATEST),
+            "standing": json.dumps(places.standing(health)),
             "last_seen_at_ns": self._now_ns(),
         }
 
@@ -204,10 +205,6 @@ class Store:
             sql.execute(update(schema.agents).where(_is(key)).values(values))
 
         self.database.run(work)
-
-    def transaction(self) -> AbstractContextManager[Connection]:
-        """Return a transaction, for what keeps its own tables: durable when the block ends. Raises StateError."""
-        return self.database.transaction()
 
     def _epoch(self, key: AgentKey) -> int:
         if key not in self._epochs:

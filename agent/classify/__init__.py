@@ -119,13 +119,17 @@ class Classifier:
         self._intel = intel
         self._benign = benign
         self._changes = recent_changes()
-        self._sensitivity = sensitivity if isinstance(sensitivity, Sensitivities) else Sensitivities(sensitivity)
         self._counters = counters
         self._company = Company(counters)
+        self._oddities = _by_class((one.on, one) for one in ODDITIES)
+        self.ask(types, sensitivity)
+
+    def ask(self, types: Iterable[AnyFinding], sensitivity: Sensitivity | Sensitivities) -> None:
+        """Ask these types from the next event on; what was seen until now is remembered."""
+        self._sensitivity = sensitivity if isinstance(sensitivity, Sensitivities) else Sensitivities(sensitivity)
         listening = [(event_class, self._at_own(one)) for one in types for event_class in one.listens_to]
         self._listeners = _by_class(listening)
         self._readers = _by_class((event_class, one) for event_class, one in listening if one[0].wants_contents)
-        self._oddities = _by_class((one.on, one) for one in ODDITIES)
 
     def classify(self, event: Event, surroundings: Surroundings) -> list[Finding]:
         """Return what `event` is a finding of, and what it lets out; mostly nothing.

@@ -17,6 +17,8 @@ from agent.deliver.client import channel_to
 from agent.deliver.target import Target
 from agent.errors import CollectorError
 from agent.errors import PeerError
+from vedette.v1 import policy_pb2
+from vedette.v1 import policy_pb2_grpc
 from vedette.v1 import query_pb2
 from vedette.v1 import query_pb2_grpc
 
@@ -43,6 +45,7 @@ class Query:
         self._target = target
         self._channel = channel_to(target, _OPTIONS)
         self._stub = query_pb2_grpc.QueryStub(self._channel)
+        self._governance = policy_pb2_grpc.GovernanceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +78,15 @@ class Query:
         except (grpc.RpcError, ValueError) as exc:
             raise self._translated(exc) from exc
         return reply
+
+    def policies(self) -> Iterator[bytes]:
+        """Yield policies, lists and what each agent has of them, as JSON documents."""
+        yield from (row.json for row in self._read(self._governance.Show, policy_pb2.PolicyQuery()))
+
+    def set_policy(self, change: policy_pb2.PolicyChange) -> int:
+        """Set a policy, or take it away; return how many agents it is for."""
+        (answer,) = self._read(lambda asked: iter((self._governance.Set(asked),)), change)
+        return int(answer.agents)
 
     def _read(self, call: Callable[[_Question], Iterator[_Answer]], question: _Question) -> Iterator[_Answer]:
         try:

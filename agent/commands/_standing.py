@@ -26,7 +26,7 @@ def standing(opened: tuple[ProbeStatus, ...]) -> tuple[ProbeStatus, ...]:
     became = {status.name: status for status in opened}
     for name in sorted({probe.name for probe in probes.load()} - became.keys()):
         became[name] = ProbeStatus(name=name, attached=False, reason=LEFT_OUT)
-    return tuple(became[name] if became[name].attached else _blinded(became[name]) for name in sorted(became))
+    return tuple(became[name] if became[name].attached else blinded(became[name]) for name in sorted(became))
 
 
 def heeding(
@@ -60,10 +60,11 @@ def _heeding(status: ProbeStatus, broken: str | None, mended: str | None) -> Pro
     if not status.attached:
         return status
     if broken:
-        return _blinded(msgspec.structs.replace(status, attached=False, reason=broken))
+        return blinded(msgspec.structs.replace(status, attached=False, reason=broken))
     said = "; ".join(filter(None, (status.reason, mended)))
     return msgspec.structs.replace(status, reason=said or None)
 
 
-def _blinded(status: ProbeStatus) -> ProbeStatus:
+def blinded(status: ProbeStatus) -> ProbeStatus:
+    """Return what is to be said of a probe that does not see: with the findings that go blind."""
     return msgspec.structs.replace(status, blind_findings=findings.blind(findings.load(), [status.name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,11 +28,13 @@ from agent.commands._reports import Reports
 from agent.commands._standing import heeding
 from agent.commands._standing import standing
 from agent.commands._standing import told
+from agent.commands._steering import Steered
+from agent.commands._steering import Steering
 from agent.config import Config
 from agent.counters import Counters
 from agent.decode import Decoder
 from agent.deliver.delivery import Delivery
-from agent.deliver.redaction import Redaction
+from agent.deliver.inbox import Inbox
 from agent.deliver.spool import Spool
 from agent.enrich import Enricher
 from agent.enrich import this_host
@@ -47,8 +50,6 @@ from agent.pipeline import Pipeline
 from agent.placing import Placing
 from agent.probes import canary
 from agent.probes.declaration import Probe
-from agent.rules import RULES_DIRECTORY
-from agent.rules import CurrentRules
 from agent.sensor.ebpf import requirements
 from agent.sensor.ebpf.source import Options
 from agent.sensor.source import Source
@@ -89,7 +90,7 @@ def command(path: Path, sensor: str | None, supervisor: int | None) -> None:
         disabled = disabled_kinds(settings)
         judging.levels(settings.findings)
         findings.known_excuses(settings.findings.known_good)
-        _redaction(settings, Counters())
+        judging.redaction(settings, Counters())
         reporting = _enrolling.reporting(settings, this_host().id)
     except ConfigError as exc:
         raise exc if str(path) in str(exc) else ConfigError(f"{path}: {exc}") from exc
@@ -128,11 +129,6 @@ def disabled_kinds(settings: Config) -> frozenset[str]:
         raise ConfigError(f"sensor.disabled_kinds: {exc}") from exc
 
 
-def _redaction(settings: Config, counters: Counters) -> Redaction | None:
-    """Return what keeps secrets here; None where they may leave.  Raises ConfigError for a pattern that is none."""
-    return Redaction(counters, settings.privacy.patterns) if settings.privacy.redact else None
-
-
 def _alone(lock_file: Path, stop: _process.Stop) -> bool:
     """Wait until no other agent watches this host; False when told to stop first."""
     return HostLock(lock_file).take(_log.warning, stop.is_set)
@@ -150,6 +146,8 @@ class _Agent:
         self._excuses = findings.known_excuses(settings.findings.known_good)
         self._known = Known(settings, self._host, self._counters)
         self._service = Service()
+        managed = settings.management.mode == "managed"
+        self._inbox = Inbox(settings.state_dir, managed=managed, counters=self._counters)
 
     def watch(self, wanted: tuple[Probe, ...], disabled: frozenset[str], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""
@@ -172,16 +170,14 @@ class _Agent:
             guard = Guard(source.look_after, counters=counters, period_s=period_s)
             lists = judging.current_lists(settings, counters)
             closing.callback(lists.close)
-            rules = self._rules(statuses, disabled)
+            rules = judging.current_rules(settings, self._path, counters)
+            judging.told_rules(rules, settings.rules.directory, (statuses, disabled))
             asked = judging.Asked(lists, packages, rules, self._excuses)
             classifier = judging.classifier(settings.findings, asked, counters)
-            reports = Reports(
-                totals=lambda: source.counters() | _held(enricher, packages, classifier, self._known),
-                probes=lambda: heeding(statuses, _broken(guard, canaries), guard.mended()),
-                place=self._known.place,
-                counters=counters,
-                file=health.beside(settings.lock_file),
-                boot_id=self._host.boot_id,
+            steering = Steering(settings, self._inbox, Steered(source, classifier, lists, statuses))
+            reports = self._reports(
+                lambda: source.counters() | _held(enricher, packages, classifier, self._known),
+                lambda: heeding(steering.statuses(), _broken(guard, canaries), guard.mended()),
             )
             closing.callback(reports.close)
             self._service.ready(summary)
@@ -192,6 +188,8 @@ class _Agent:
                 guard.maybe_look()
                 lists.maybe_look()
                 rules.maybe_look()
+                if steering.maybe_apply():
+                    reports.report(delivery)
                 reports.maybe_report(delivery, settings.health_interval_s)
                 return _closed(source, stop)
 
@@ -202,19 +200,15 @@ class _Agent:
             reports.report(delivery)
         _log.info("stopped; nothing is attached any more")
 
-    def _rules(self, statuses: tuple[ProbeStatus, ...], disabled: frozenset[str]) -> CurrentRules:
-        """Return the operator's rules; log how many there are, and those about events that this host does not give."""
-        rules = judging.current_rules(self._settings, self._path, self._counters)
-        missing = {status.name for status in statuses if not status.attached} | disabled
-        given = self._settings.rules.directory
-        if given not in {None, RULES_DIRECTORY} and not given.is_dir():
-            _log.warning("%s, where rules are to be, is no directory: there are none until it is", given)
-        _log.info("%d rules of the operator's own", len(rules.rules))
-        for rule in rules.rules:
-            blind = ", ".join(sorted(missing.intersection(rule.kinds)))
-            if blind:
-                _log.warning("rule %s is blind to %s, which is not watched", rule.name, blind)
-        return rules
+    def _reports(self, totals: Callable[[], dict[str, int]], probes: Callable[[], tuple[ProbeStatus, ...]]) -> Reports:
+        return Reports(
+            totals=totals,
+            probes=probes,
+            place=self._known.place,
+            counters=self._counters,
+            file=health.beside(self._settings.lock_file),
+            boot_id=self._host.boot_id,
+        )
 
     def _enricher(self) -> Enricher:
         runtimes = _containers.places(self._settings.containers)
@@ -240,7 +234,9 @@ class _Agent:
             counters=counters,
             probes=statuses,
             place=known.place,
-            redaction=_redaction(self._settings, counters),
+            redaction=judging.redaction(self._settings, counters),
+            inbox=self._inbox,
+            labels=self._settings.management.labels,
         )
         closing.callback(_part, delivery)
         delivery.start()

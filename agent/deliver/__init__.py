@@ -7,6 +7,8 @@ lanes       the nouns of the spool: a lane, a row, a gap
 spoolfile   rows in one SQLite file
 spool       sequences, bounds and what to do when the disk does not cooperate
 session     the protocol as a table, without I/O
+inbox       what a collector wants of this agent, until somebody acts upon it
+pace        how fast a backlog of events may leave
 target      where the collector is, and what the way there demands
 locating    which host of a service in DNS to dial next; srv is the child that asks
 client      one dialled stream; the only module that talks to gRPC

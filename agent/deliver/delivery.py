@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from agent.counters import Counters
+from agent.deliver.inbox import Inbox
 from agent.deliver.lanes import Lane
 from agent.deliver.redaction import Redaction
 from agent.deliver.sender import Sender
@@ -43,19 +47,22 @@ class Delivery:
         probes: tuple[ProbeStatus, ...],
         place: Callable[[], Place] = Place,
         redaction: Redaction | None = None,
+        inbox: Inbox | None = None,
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`place` says what is known by now of where the host is; `redaction` is None where secrets may leave."""
+        """`place` says what is known by now of where the host is; `redaction` is None where secrets may leave.
+
+        `inbox` takes what the collector wants; None for nothing. `labels` are the operator's words about the host.
+        """
         self._spool = spool
         self._place = place
         self._probes = probes
         self._redaction = redaction
         self._encoder = Encoder(counters)
-        self._sender = Sender(
-            spool=spool,
-            target=target,
-            counters=counters,
-            hello=lambda spool_id: self._encoder.hello(host, probes, spool_id, place()),
-        )
+        self._inbox = inbox or Inbox(Path(), managed=False, counters=counters)
+        self._labels = dict(labels)
+        self._host = host
+        self._sender = Sender(spool=spool, target=target, counters=counters, hello=self._hello, inbox=self._inbox)
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._batch_since_s = 0.0
@@ -111,7 +118,25 @@ class Delivery:
     ) -> None:
         """Replace the health that is sent next; what was not sent is forgotten. `probes`: as they are by now."""
         stand = self._probes if probes is None else probes
-        self._sender.health(self._encoder.health(time.time_ns(), stand, (counters, resident_bytes), self._place()))
+        others = {
+            "resident_bytes": resident_bytes,
+            "cpu_ms": time.process_time_ns() // 1_000_000,
+            "spool_findings": self._spool.unacked(Lane.FINDINGS),
+            "spool_events": self._spool.unacked(Lane.EVENTS),
+            "spool_bytes": self._spool.waiting_bytes(),
+            "clock_offset_ms": self._sender.clock_offset_ms,
+            "policy": self._inbox.standing(),
+        }
+        self._sender.health(self._encoder.health(time.time_ns(), stand, (counters, others), self._place()))
+
+    def _hello(self, spool_id: str) -> bytes:
+        about = {
+            "spool_id": spool_id,
+            "policy": self._inbox.standing(),
+            "policy_lists": self._inbox.held(),
+            "labels": self._labels,
+        }
+        return self._encoder.hello(self._host, self._probes, about, self._place())
 
     def close(self, timeout_s: float) -> None:
         """Spool what is left, wait up to `timeout_s` for it to be acknowledged, and stop. The spool stays open."""

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from agent.counters import Counters
 from agent.deliver.client import Line
 from agent.deliver.client import Refused
+from agent.deliver.inbox import Inbox
 from agent.deliver.lanes import Lane
 from agent.deliver.lanes import Row
+from agent.deliver.pace import Pace
 from agent.deliver.session import Session
 from agent.deliver.session import State
 from agent.deliver.spool import Spool
@@ -63,8 +65,14 @@ class _Conversation:
 class Sender:
     """Keeps a conversation with the collector going, from `start` to `stop`."""
 
-    def __init__(self, *, spool: Spool, target: Target, counters: Counters, hello: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, *, spool: Spool, target: Target, counters: Counters, hello: Callable[[str], bytes], inbox: Inbox
+    ) -> None:
         """`hello` returns the AgentMessage that opens a stream about a spool, by the spool's id."""
+        self._inbox = inbox
+        self._pace = Pace()
+        self.clock_offset_ms: int | None = None
+        """By how much the collector's clock was ahead when it last said the time, the way here included."""
         self._spool = spool
         self._target = target
         self._counters = counters
@@ -171,7 +179,7 @@ class Sender:
             elif kind == "ack":
                 self._acked(message.ack, conversation)
             else:
-                raise CollectorError("the collector sent a message that is neither a welcome nor an acknowledgement")
+                self._steered(message)
             conversation.wake.set()
             self._progress.set()
 
@@ -183,9 +191,27 @@ class Sender:
                 count = self._spool.resume(lane, sequence, conversation.spool_id)
                 self._counters.add(f"deliver.acked_{lane.label}", count)
         self._refusal = None
+        self._pace.set(0)  # until it says otherwise
+        if welcome.HasField("at_ns"):
+            self.clock_offset_ms = (welcome.at_ns - time.time_ns()) // 1_000_000
         self._say(None)
         if welcome.HasField("certificate_not_after_s"):
             self._note_end(welcome.certificate_not_after_s)
+
+    def _steered(self, message: ingest_pb2.CollectorMessage) -> None:
+        """Take in what the collector wants of us; of what we do not know it may speak, too."""
+        with self._session_lock:
+            self._session.steered(time.monotonic())
+        match message.WhichOneof("message"):
+            case "list_part":
+                self._inbox.part(message.list_part)
+            case "policy":
+                self._inbox.policy(message.policy)
+            case "pace":
+                self._pace.set(message.pace.bytes_per_s)
+                self._counters.set("deliver.pace_bytes_per_s", message.pace.bytes_per_s)
+            case _:
+                self._counters.add("deliver.unknown_messages")
 
     def _note_end(self, not_after_s: int) -> None:
         """Have health say when our certificate ends, as the collector reads it; and the log, when that is soon."""
@@ -213,7 +239,7 @@ class Sender:
                 continue
             if conversation.ending:
                 return
-            conversation.wake.wait(IDLE_S)
+            conversation.wake.wait(min(IDLE_S, self._pace.wait_s(time.monotonic()) or IDLE_S))
             conversation.wake.clear()
             self.watch()
 
@@ -224,7 +250,8 @@ class Sender:
                 return None
             room = dict(self._session.room())
             message = self._next_of(Lane.FINDINGS, room) or self._next_health(conversation)
-            message = message or self._next_of(Lane.EVENTS, room)
+            if message is None and self._pace.wait_s(time.monotonic()) <= 0:
+                message = self._next_of(Lane.EVENTS, room)
         if self._spool.spool_id != conversation.spool_id:
             conversation.hang_up("the spool was replaced")  # what was found may be of the new one
             return None
@@ -243,6 +270,8 @@ class Sender:
             message = message_of(piece)
         again = self._session.sent(piece, time.monotonic())
         if isinstance(piece, Row):
+            if lane is Lane.EVENTS:
+                self._pace.sent(len(piece.payload), time.monotonic())
             self._counters.add(f"deliver.{'resent' if again else 'sent'}_{lane.label}", piece.items)
         return message
 

@@ -52,6 +52,7 @@ class Happened(Enum):
     WELCOMED = "welcomed"
     SENT = "sent"
     ACKED = "acked"
+    STEERED = "steered"
     BROKEN = "broken"
     CLOSED = "closed"
 
@@ -61,6 +62,7 @@ TRANSITIONS = {
     (State.CONNECTING, Happened.WELCOMED): State.STREAMING,
     (State.STREAMING, Happened.SENT): State.STREAMING,
     (State.STREAMING, Happened.ACKED): State.STREAMING,
+    (State.STREAMING, Happened.STEERED): State.STREAMING,
     (State.CONNECTING, Happened.BROKEN): State.WAITING,
     (State.STREAMING, Happened.BROKEN): State.WAITING,
     (State.WAITING, Happened.CLOSED): State.CLOSED,
@@ -69,7 +71,7 @@ TRANSITIONS = {
 }
 """Whatever is not here must not happen: the collector's fault, or ours."""
 
-_THEIRS = frozenset({Happened.WELCOMED, Happened.ACKED})
+_THEIRS = frozenset({Happened.WELCOMED, Happened.ACKED, Happened.STEERED})
 
 
 @dataclass(slots=True)
@@ -146,6 +148,10 @@ class Session:
         while window.in_flight and window.in_flight[0] <= through:
             window.in_flight.popleft()
 
+    def steered(self, now_s: float) -> None:
+        """Note that the collector said what it wants of us; that is no acknowledgement of anything."""
+        self._become(Happened.STEERED, now_s)
+
     def broken(self, now_s: float) -> None:
         """Note that the stream ended; what was in flight is sent again after the next welcome."""
         lasted_s = now_s - self._since_s if self.state is State.STREAMING else 0.0
@@ -183,5 +189,5 @@ class Session:
             raise error(f"{happened.value} while {self.state.value}")
         if following is not self.state:
             self.state, self._since_s = following, now_s
-        if happened in _THEIRS:
+        if happened in {Happened.WELCOMED, Happened.ACKED}:
             self._heard_s = now_s

@@ -105,6 +105,11 @@ class Spool:
             standing = self._lanes[lane]
             return standing.next - 1 - standing.acked
 
+    def waiting_bytes(self) -> int:
+        """Return what the rows of both lanes take, on disk and in memory."""
+        with self._lock:
+            return self.in_memory_bytes + sum(standing.size_bytes for standing in self._lanes.values())
+
     def append(self, lane: Lane, count: int, payload: bytes) -> None:
         """Give numbers to `count` findings or events and keep them: in the file at return, unless the disk refuses."""
         with self._lock:

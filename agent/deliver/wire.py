@@ -121,29 +121,29 @@ class Encoder:
         return self.finding(msgspec.structs.replace(finding, lineage=()))
 
     def health(
-        self, at_ns: int, probes: Iterable[ProbeStatus], numbers: tuple[Mapping[str, int], int], place: Place
+        self, at_ns: int, probes: Iterable[ProbeStatus], numbers: tuple[Mapping[str, int], Fields], place: Place
     ) -> bytes:
-        """Return an AgentMessage with the agent's health; `numbers` are its counters and resident bytes."""
-        counters, resident_bytes = numbers
+        """Return an AgentMessage with the agent's health; `numbers` are its counters and other fields of Health."""
+        counters, others = numbers
         bounded = {name: min(max(value, 0), _UINT64_MAX) for name, value in counters.items()}
         fields = {
             "at_ns": at_ns,
             "probes": msgspec.to_builtins(tuple(probes)),
             "counters": bounded,
-            "resident_bytes": resident_bytes,
             "place": msgspec.to_builtins(place),
+            **others,
         }
         return self._encode(ingest_pb2.AgentMessage, {"health": fields})
 
-    def hello(self, host: Host, probes: Iterable[ProbeStatus], spool_id: str, place: Place) -> bytes:
-        """Return the AgentMessage that opens a stream."""
+    def hello(self, host: Host, probes: Iterable[ProbeStatus], about: Fields, place: Place) -> bytes:
+        """Return the AgentMessage that opens a stream; `about`: other fields of Hello, the `spool_id` among them."""
         fields = {
             "host": {name: getattr(host, name) for name in ingest_pb2.Host.DESCRIPTOR.fields_by_name},
             "agent_version": VERSION,
-            "spool_id": spool_id,
             "protocol": PROTOCOL,
             "probes": [probe.name for probe in probes if probe.attached],
             "place": msgspec.to_builtins(place),
+            **about,
         }
         return self._encode(ingest_pb2.AgentMessage, {"hello": fields})
 

@@ -64,6 +64,8 @@ class CurrentLists:
         self._seen = inputs(sources)
         self._built = ""
         self._due_s = 0.0
+        self._changed = False
+        """Whether other lists are asked for, and their reading has not begun."""
         self._child: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] | None = None
         self._until_s = 0.0
@@ -85,11 +87,15 @@ class CurrentLists:
         """Return the entry for a file's SHA-256."""
         return self.snapshot.sha256(digest, category)
 
+    def watch(self, sources: tuple[ListSource, ...]) -> None:
+        """Have other lists than until now, as soon as they are read; `maybe_look` begins with that."""
+        self._sources, self._due_s, self._changed = sources, 0.0, True
+
     def maybe_look(self) -> None:
         """Look whether a file has changed or the child is done, if it is time.  Never waits."""
         if self._child is not None:
             self._see_to(self._child)
-        elif self._sources and self._clock() >= self._due_s:
+        elif (self._sources or self._changed) and self._clock() >= self._due_s:
             self._due_s = self._clock() + LOOK_S
             self._look()
 
@@ -114,7 +120,7 @@ class CurrentLists:
         return self._now_ns() / 1e9
 
     def _start(self) -> None:
-        self._built = self._seen
+        self._built, self._changed = self._seen, False
         self._started_s = self._clock()
         self._until_s = self._started_s + CHILD_S
         request = Request(sources=self._sources, output=str(self._file), inputs=self._seen, now_s=self._now_s())

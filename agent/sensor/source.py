@@ -1,4 +1,4 @@
-"""What a sensor is: six functions and nothing else.
+"""What a sensor is: seven functions and nothing else.
 
 The eBPF source and the user-space source both give records that the same
 decoder understands; nobody downstream knows which one runs.
@@ -44,6 +44,9 @@ class Source(Protocol):
 
     def look_after(self) -> list[Harm]:
         """Look whether all that was attached still is, mend what can be, and return what was not as it should be."""
+
+    def switch(self, kind: str, *, on: bool) -> None:
+        """Make records of a kind again, or none from now on; for a kind of which open() said that it is attached."""
 
     def close(self) -> None:
         """Detach everything; nothing is left in the kernel.

@@ -80,6 +80,10 @@ kubelet = "https://127.0.0.1:10250"
 token_file = "/etc/vedette/token"
 server_name = "node-1"
 
+[management]
+mode = "managed"
+labels = { env = "prod" }
+
 [privacy]
 redact = false
 patterns = ["corp-[0-9]{8}"]

@@ -115,6 +115,10 @@ class UserspaceSource:
             if child.poll() is not None
         ]
 
+    def switch(self, kind: str, *, on: bool) -> None:
+        """Give records of a kind again, or none from now on."""
+        self._wanted = self._wanted | {kind} if on else self._wanted - {kind}
+
     def close(self) -> None:
         """End the children: whoever is traced goes on.  What they told can still be polled."""
         children, self._children = self._children, []

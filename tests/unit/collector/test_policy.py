@@ -20,7 +20,7 @@ POOLS = NewList(name="pools", category="cryptocurrency", content=b"pool.example\
 @pytest.fixture
 def sql(tmp_path: Path) -> Iterator[Connection]:
     store = opened(tmp_path)
-    with store.transaction() as sql:
+    with store.database.transaction() as sql:
         yield sql
     store.close()
 

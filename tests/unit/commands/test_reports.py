@@ -20,7 +20,7 @@ def test_a_thousand_rules_do_not_end_the_stream() -> None:
     probes = [ProbeStatus(name=probe.name, attached=False, reason="r" * 200) for probe in load()]
 
     told = _reports.fitting(OTHERS | rules)
-    raw = Encoder(Counters()).health(1, probes, (told, 1), Place())
+    raw = Encoder(Counters()).health(1, probes, (told, {"resident_bytes": 1}), Place())
 
     assert bounds.fault_of(ingest_pb2.AgentMessage.FromString(raw), len(raw)) is None
     assert OTHERS.items() <= told.items()

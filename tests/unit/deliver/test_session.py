@@ -46,6 +46,7 @@ def tell(session: Session, happened: Happened) -> None:
         Happened.WELCOMED: lambda: session.welcomed(NOTHING, 0),
         Happened.SENT: lambda: session.sent(row(Lane.EVENTS, 1), 0),
         Happened.ACKED: lambda: session.acked(Lane.EVENTS, 0, 0),
+        Happened.STEERED: lambda: session.steered(0),
         Happened.BROKEN: lambda: session.broken(0),
         Happened.CLOSED: lambda: session.closed(0),
     }
@@ -60,7 +61,7 @@ def tell(session: Session, happened: Happened) -> None:
 def test_what_the_table_lacks_is_somebodys_fault(state: State, happened: Happened) -> None:
     """A collector out of turn costs a connection; an agent out of turn is a bug. Neither goes unnoticed."""
     session = in_state(state)
-    error = CollectorError if happened in {Happened.WELCOMED, Happened.ACKED} else AgentBug
+    error = CollectorError if happened in {Happened.WELCOMED, Happened.ACKED, Happened.STEERED} else AgentBug
 
     with pytest.raises(error, match=f"{happened.value} while {state.value}"):
         tell(session, happened)
@@ -76,6 +77,7 @@ def test_what_the_table_lacks_is_somebodys_fault(state: State, happened: Happene
         (State.CONNECTING, Happened.BROKEN, State.WAITING),
         (State.STREAMING, Happened.SENT, State.STREAMING),
         (State.STREAMING, Happened.ACKED, State.STREAMING),
+        (State.STREAMING, Happened.STEERED, State.STREAMING),
         (State.STREAMING, Happened.BROKEN, State.WAITING),
         (State.WAITING, Happened.CLOSED, State.CLOSED),
         (State.CONNECTING, Happened.CLOSED, State.CLOSED),
@@ -89,7 +91,7 @@ def test_the_conversation_goes_as_the_table_says(state: State, happened: Happene
     tell(session, happened)
 
     assert expected is session.state
-    assert len(TRANSITIONS) == 9
+    assert len(TRANSITIONS) == 10
 
 
 @pytest.mark.parametrize("state", [State.WAITING, State.CONNECTING, State.CLOSED])

@@ -347,8 +347,10 @@ def test_hello_and_health_name_the_probes() -> None:
     )
     encoder = wire.Encoder(Counters())
 
-    hello = ingest_pb2.AgentMessage.FromString(encoder.hello(HOST, probes, "s", PLACE)).hello
-    health = ingest_pb2.AgentMessage.FromString(encoder.health(5, probes, ({"a": 2**65, "b": -1}, 7), PLACE)).health
+    hello = ingest_pb2.AgentMessage.FromString(encoder.hello(HOST, probes, {"spool_id": "s"}, PLACE)).hello
+    health = ingest_pb2.AgentMessage.FromString(
+        encoder.health(5, probes, ({"a": 2**65, "b": -1}, {"resident_bytes": 7}), PLACE)
+    ).health
 
     assert ("i-1", "s", ["process_exec"]) == (hello.host.id, hello.spool_id, list(hello.probes))
     assert [("no cgroup2", ["A:B/C"])] == [
