@@ -24,6 +24,7 @@ from collector.errors import ConfigError
 from collector.errors import Denied
 from collector.errors import StateError
 from collector.replacing import append
+from collector.replacing import folder
 from collector.replacing import locked
 from collector.replacing import replace
 
@@ -77,7 +78,7 @@ class Members:
             raise StateError(f"{self._directory}: no authority is here; `vedette pki init` makes one")
         with locked(self._directory / "members.lock"):
             for name in ("hosts", "instances"):
-                (self._directory / name).mkdir(mode=0o700, exist_ok=True)
+                folder(self._directory / name)
             yield
 
     def check(self, wanted: Member, now: dt.datetime, *, rejoin: bool) -> None:

@@ -27,6 +27,18 @@ def replace(path: Path, content: bytes, mode: int) -> None:
     Path(name).replace(path)
 
 
+def folder(path: Path) -> None:
+    """Make a directory for whoever owns the one it is in, unless it is there. Raises OSError."""
+    if path.is_dir():
+        return
+    path.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _give(descriptor, path.parent)
+    finally:
+        os.close(descriptor)
+
+
 def append(path: Path, line: bytes, mode: int) -> None:
     """Add a line, and have it on disk. Raises OSError."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode), "wb") as file:

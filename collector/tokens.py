@@ -21,6 +21,7 @@ import msgspec
 from collector.errors import ConfigError
 from collector.errors import Denied
 from collector.errors import StateError
+from collector.replacing import folder
 from collector.replacing import replace
 from vedette.v1 import enrol_pb2
 
@@ -72,7 +73,7 @@ class Tokens:
 
     def create(self, token: Token) -> None:
         """Keep a new token. Raises OSError."""
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+        folder(self._directory)
         self._keep(token)
 
     def all(self) -> list[Token]:

@@ -48,6 +48,7 @@ _REFUSALS = frozenset(
 """What does not pass by itself; anything else may be a collector that restarts."""
 
 _TLS_WORDS = ("handshake", "verification")  # gRPC reports a certificate not accepted as UNAVAILABLE, with one of these
+_HUNG_UP = ("failed to connect", "Socket closed")
 _REASON_MAX = 300  # characters: enough for OpenSSL's longest, and no room for a flood in the log
 
 
@@ -84,7 +85,7 @@ class Line:
             try:
                 yield from call
             except grpc.RpcError as exc:
-                raise _translated(exc) from exc
+                raise _translated(exc, sealed=self._target.files is not None) from exc
             finally:
                 self.hang_up()
 
@@ -116,11 +117,16 @@ def channel_to(target: Target, options: Options) -> grpc.Channel:
     return grpc.secure_channel(target.dialled(), secret, options=options)
 
 
-def _translated(error: grpc.RpcError) -> CollectorError:
-    """Return what gRPC says as one of ours; the text is the collector's and is shown escaped."""
+def _translated(error: grpc.RpcError, *, sealed: bool) -> CollectorError:
+    """Return what gRPC says as one of ours; the text is the collector's and is shown escaped.
+
+    In TLS 1.3 our certificate is looked at when the handshake is over for us: who does not like it just hangs up.
+    """
     if not isinstance(error, grpc.Call):
         return Unreachable(repr(error)[:_REASON_MAX])
     code, details = error.code(), error.details() or ""
     reason = f"{code.name}: {ascii(details)[1:-1]}"[:_REASON_MAX]
+    if sealed and all(word in details for word in _HUNG_UP):
+        reason += "; as the connection was made: the collector may not know who signed our certificate"
     about_tls = code is grpc.StatusCode.UNAVAILABLE and any(word in details.lower() for word in _TLS_WORDS)
     return Refused(reason) if about_tls or code in _REFUSALS else Unreachable(reason)

@@ -217,7 +217,7 @@ class Sender:
         """Have health say when our certificate ends, as the collector reads it; and the log, when that is soon."""
         self._counters.set("deliver.certificate_not_after_s", max(0, not_after_s))
         left_days = (not_after_s - time.time_ns() / 1e9) / 86_400
-        if left_days < SOON_DAYS:
+        if left_days < SOON_DAYS and not self._target.renews:
             log.warning("collector %s: our certificate ends in %.1f days", self._target.address, left_days)
 
     def _acked(self, ack: ingest_pb2.Ack, conversation: _Conversation) -> None:

@@ -61,6 +61,8 @@ class Target:
     """None: plain text."""
     missing: Callable[[], str | None] = lambda: None
     """Says why the files are not there yet, None once they are."""
+    renews: bool = False
+    """Whether the certificate is renewed by the agent itself, which says when it cannot."""
     places: Places | None = None
     """What DNS is asked for at each dial; None where the address says it."""
 
@@ -93,7 +95,7 @@ class Target:
     def enrolled(cls, address: str, folder: Path, missing: Callable[[], str | None]) -> Target:
         """Return the target whose files are, or will be, in `folder`; TLS wherever it is. Raises ConfigError."""
         files = Files(folder / "ca.pem", folder / "agent.pem", folder / "agent.key")
-        return cls(address, _uri(address)[0], files, missing, _places(address))
+        return cls(address, _uri(address)[0], files, missing, renews=True, places=_places(address))
 
     @staticmethod
     def uri_of(address: str) -> str:

@@ -31,7 +31,7 @@ from agent.errors import StateError
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
 REFUSED_DELAY_S = 60.0  # a person has to do something first
-RENEW_FROM, RENEW_TO = 0.5, 0.65  # of a certificate's life: before two thirds, and not all hosts at once
+RENEW_FROM, RENEW_TO = 0.4, 0.6  # of a certificate's life: before two thirds, and not all hosts at once
 _STATUS_BYTES = 65_536
 _NAP_S = 3600.0  # a host that slept, or whose clock was set, looks again
 

@@ -18,6 +18,9 @@ from typing import Any
 import grpc
 import pytest
 
+from agent.deliver.client import Line
+from agent.deliver.target import Target
+from agent.errors import CollectorError
 from collector.authority import Authority as PrivateAuthority
 from collector.certificates import Role
 from collector.certificates import Wish
@@ -189,3 +192,14 @@ def test_tls_1_3_and_nothing_older_is_spoken(tmp_path: Path, version: ssl.TLSVer
         sock.close()
         agent.communicate(timeout=WAIT_S)
     assert agent.returncode == 1
+
+
+def test_a_certificate_of_another_authority_is_told_at_both_ends(tmp_path: Path) -> None:
+    """TLS 1.3 lets the agent find out late, by a closed connection: it says what that may be."""
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others", "another")
+    client = others.client("i-1")
+    with collector(tmp_path, tls(ours.server())) as made:
+        target = Target.parse(made.address, ca=ours.ca_file, cert=client.cert_file, key=client.key_file)
+        with pytest.raises(CollectorError, match="the collector may not know who signed our certificate"):
+            list(Line(target).talk(iter(())))
+        wait_for(lambda: any("Handshake failed" in line for line in made.lines))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +179,31 @@ def test_a_renewal_keeps_the_name_and_is_not_for_everybody(gate: Gate) -> None:
     made = Authority(gate.directory, NOW).issue(Wish(Role.READER, ("alice",), 30))
     with pytest.raises(Denied, match="is for a reader"):
         gate.renew(x509.load_pem_x509_certificate(made.certificate))
+
+
+def test_a_crowd_shares_the_uses_of_a_token(gate: Gate) -> None:
+    """Twelve at once with a token for five: five join, whichever they are."""
+    token = gate.token(5)
+
+    def attempt(number: int) -> bool:
+        try:
+            gate.join(host_id=f"{number:032x}", product_uuid=None, token=token)
+        except Denied:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as threads:
+        assert 5 == sum(threads.map(attempt, range(12)))
+    assert 5 == len(list((gate.directory / "issued").iterdir()))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another owner's directory needs root")
+def test_what_root_makes_belongs_to_the_collector(gate: Gate) -> None:
+    """An operator's token is read and counted by the service's own user."""
+    for path in (gate.directory, *gate.directory.rglob("*")):
+        os.chown(path, 12345, 12345)
+    gate.join(token=gate.token())
+    assert {12345} == {path.stat().st_uid for path in gate.directory.rglob("*")}
 
 
 def test_certificates_that_ended_long_ago_are_forgotten(gate: Gate) -> None:
