@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from pathlib import Path
 from typing import TextIO
 
@@ -29,7 +30,7 @@ def lock(state_dir: Path) -> TextIO:
     return lock
 
 
-def _own_id(state_dir: Path) -> str:
+def own_id(state_dir: Path) -> str:
     """Return what tells this collector from others that share its database, made once. Raises StateError."""
     path = state_dir / "collector.id"
     try:

@@ -102,7 +102,7 @@ class Server:
         try:
             require_free(self._config.address)
             self._lock = holding.lock(self._config.state_dir)
-            self._store.open(_own_id(self._config.state_dir))
+            self._store.open(holding.own_id(self._config.state_dir))
             self._store.exports = {one.name: one.repeat_s * _NS_PER_S for one in self._config.exports}
             self._files.open(self._store.committed())
             self._thread.start()
