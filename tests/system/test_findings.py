@@ -205,7 +205,7 @@ def _done_and_found(run: Run, type_: str, deed: Deed, tmp_path_factory: pytest.T
     """Do a deed and wait for its finding, until one had its hash: on a busy machine that is later than it waits."""
     one = _once(run, type_, deed, tmp_path_factory)
     for _ in range(MOST_TRIES):
-        if "being read" not in one.found.document["service"]["additionalInfo"]["value"]:
+        if "executableSha256Missing" not in one.found.document["service"]["additionalInfo"]["value"]:
             break
         time.sleep(HASH_WAIT_S)  # what an agent that has just started reads first
         one = _once(run, type_, deed, tmp_path_factory)
