@@ -12,6 +12,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 SERVICE = "vedette.v1.Query"
 STATUS_INTERVAL_S = 1.0
 WHO_CHARACTERS = 64
+ASKERS = 2  # threads of their own: a slow question holds up no file of events
 _CHUNK_ROWS = 500  # read by a thread at a time, so that a slow reader holds so many and no more
 
 _READERS = "certificates that the collector's configuration names under `readers`"
@@ -57,6 +59,7 @@ class Query:
         self._keeping = keeping
         self._closing = asyncio.Event()
         self._desk: Desk | None = None
+        self._askers = ThreadPoolExecutor(ASKERS, "asked")
 
     def handler(self) -> Handler:
         """Return the service as gRPC takes it."""
@@ -75,6 +78,7 @@ class Query:
     def close(self) -> None:
         """Let every watcher go."""
         self._closing.set()
+        self._askers.shutdown(wait=False, cancel_futures=True)
         if self._desk is not None:
             self._desk.close()
 
@@ -122,7 +126,8 @@ class Query:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"only {_READERS} may ask")
         question = Question(request.method, request.path, dict(request.query), request.body)
         try:
-            answer = await self._keeping.on_disk(partial(self._answered, self._asker(request, context), question))
+            work = partial(self._answered, self._asker(request, context), question)
+            answer = await asyncio.get_running_loop().run_in_executor(self._askers, work)
         except StateError as exc:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(exc))
             raise
