@@ -44,6 +44,7 @@ SUBCOMMANDS = {
     "simulate": _Subcommand("agent.commands.simulate", "Do, harmlessly, what a finding is about."),
     "findings": _Subcommand("agent.commands.findings", "Show findings."),
     "events": _Subcommand("agent.commands.events", "Show events."),
+    "query": _Subcommand("agent.commands.query", "Ask in SQL what happened."),
     "hosts": _Subcommand("agent.commands.hosts", "Show which hosts are covered."),
     "suppress": _Subcommand("agent.commands.suppress", "Archive findings as they come, by rules."),
     "lists": _Subcommand("agent.commands.lists", "Give trusted and threat lists to agents."),

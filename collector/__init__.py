@@ -6,9 +6,10 @@
     session    one of them, to its end              sequence        which numbers are new, late or lost
     batching   its events on their way into files   keeping         what all streams share
     store      findings and agents in SQL           database  schema  spools  aggregate  guardduty
-    events     events in Parquet                    names  classes  columns  compact
+    events     events in Parquet                    names  classes  columns
+    tidying    merging files, removing old ones     compact  retention
     exporting  findings go elsewhere                outbox  exports/  formats/
-    query      reading both, running or not
+    query      reading both, running or not         sql
     strangers  hosts that ask for a certificate          enrol  rates  admission  tokens  members  instances
     service    the same over gRPC, and live         watch
 

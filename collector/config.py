@@ -98,6 +98,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flush_rows: int = 20_000
     """A Parquet file is written at the latest when it would hold so many events of one agent."""
     compact_interval_s: float = 60.0
+    keep_days: int = 90
+    """Events of so many days, today's among them; GuardDuty keeps findings as long."""
+    keep_bytes: int | None = None
+    """Of event files: the oldest go when there are more. None for as much as the disk holds."""
     buffer_bytes: int = 256 * 1024 * 1024
     """Events of all agents that may wait in memory, as they were on the wire."""
 
@@ -133,8 +137,8 @@ def load(path: Path) -> Config:
 
 def check(config: Config) -> None:
     """Raise ConfigError unless the collector may run so: numbers in range, no plain text in the open."""
-    for name in ("flush_interval_s", "flush_rows", "compact_interval_s", "buffer_bytes"):
-        if getattr(config, name) <= 0:
+    for name in ("flush_interval_s", "flush_rows", "compact_interval_s", "keep_days", "keep_bytes", "buffer_bytes"):
+        if (getattr(config, name) or 0) <= 0 and getattr(config, name) is not None:
             raise ConfigError(f"`{name}` must be above 0")
     address = config.address
     if config.tls is None and not address.private:

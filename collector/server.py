@@ -23,7 +23,6 @@ from typing import TypeVar
 
 import grpc
 
-from collector import compact
 from collector import config as configuration
 from collector import holding
 from collector import strangers
@@ -44,6 +43,7 @@ from collector.service import Query
 from collector.steering import hear_news_for_ever
 from collector.store import Store
 from collector.store import default_url
+from collector.tidying import tidy_for_ever
 from collector.trust import Trust
 from collector.watch import Hub
 from collector.web import Web
@@ -154,7 +154,7 @@ class Server:
         self._strangers = await strangers.opened(self._config.enrolment, keeping.trust, self._server)
         await self._server.start()
         self._tasks = [
-            asyncio.create_task(self._compact_for_ever(keeping)),
+            asyncio.create_task(tidy_for_ever(keeping)),
             asyncio.create_task(self._review_for_ever(keeping)),
             *(asyncio.create_task(Exporting(keeping, one).run()) for one in self._config.exports),
             asyncio.create_task(hear_news_for_ever(keeping)),
@@ -177,12 +177,6 @@ class Server:
         path = self._config.address.path
         if path is not None:
             path.unlink(missing_ok=True)
-
-    async def _compact_for_ever(self, keeping: Keeping) -> None:
-        while True:
-            await asyncio.sleep(self._config.compact_interval_s)
-            now_s = self._now_ns() / _NS_PER_S
-            await keeping.on_disk(partial(compact.compact, self._files.root, now_s))
 
     async def _review_for_ever(self, keeping: Keeping) -> None:
         while keeping.trust is not None:
