@@ -6,6 +6,7 @@ container introspection) and of Kubernetes' OpenAPI; the addresses and ids are t
 
 from __future__ import annotations
 
+import copy
 import json
 import queue
 import ssl
@@ -173,7 +174,6 @@ BAD: dict[str, Answer] = {
 
 def imds(**changed: str | None) -> dict[str, str]:
     """Return the documents of an instance by path below /latest; `changed` by path too, None takes one away."""
-    mac = f"meta-data/network/interfaces/macs/{MAC}"
     documents = {
         "dynamic/instance-identity/document": json.dumps(
             {
@@ -204,6 +204,20 @@ def imds(**changed: str | None) -> dict[str, str]:
         ),
         "meta-data/services/partition": "aws",
         "meta-data/network/interfaces/macs": f"{MAC}/",
+        "meta-data/tags/instance": "Name\neks:cluster-name",
+        "meta-data/tags/instance/Name": "web-1",
+        "meta-data/tags/instance/eks%3Acluster-name": CLUSTER,
+        "user-data": f"#!/bin/bash\n/etc/eks/bootstrap.sh {CLUSTER} --kubelet-extra-args '--node-labels=a=b'\n",
+    }
+    return {
+        path: text
+        for path, text in (documents | _interface(f"meta-data/network/interfaces/macs/{MAC}") | changed).items()
+        if text is not None
+    }
+
+
+def _interface(mac: str) -> dict[str, str]:
+    return {
         f"{mac}": KEYS.replace(" ", "\n"),
         f"{mac}/device-number": "0",
         f"{mac}/interface-id": "eni-0123456789abcdef0",
@@ -216,12 +230,7 @@ def imds(**changed: str | None) -> dict[str, str]:
         f"{mac}/security-groups": "web\nssh from office",
         f"{mac}/subnet-id": "subnet-0123456789abcdef0",
         f"{mac}/vpc-id": "vpc-0123456789abcdef0",
-        "meta-data/tags/instance": "Name\neks:cluster-name",
-        "meta-data/tags/instance/Name": "web-1",
-        "meta-data/tags/instance/eks%3Acluster-name": CLUSTER,
-        "user-data": f"#!/bin/bash\n/etc/eks/bootstrap.sh {CLUSTER} --kubelet-extra-args '--node-labels=a=b'\n",
     }
-    return {path: text for path, text in (documents | changed).items() if text is not None}
 
 
 def serves_imds(documents: Mapping[str, str], bad: Mapping[str, Answer] | None = None) -> Callable[[Asked], Answer]:
@@ -327,6 +336,34 @@ def serves_introspection(container_id: str) -> Callable[[Asked], Answer]:
 # Kubernetes.
 
 POD_UID = "4f1c6d1e-0000-4000-8000-000000000001"
+_SPEC: dict[str, Any] = {
+    "nodeName": "node-1",
+    "serviceAccountName": "web-account",
+    "hostNetwork": True,
+    "hostPID": True,
+    "containers": [
+        {
+            "name": "nginx",
+            "image": "registry.example/shop/nginx:1.25",
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+            "securityContext": {"privileged": True, "allowPrivilegeEscalation": True},
+        }
+    ],
+    "volumes": [{"name": "data", "hostPath": {"path": "/srv/data"}}, {"name": "tmp", "emptyDir": {}}],
+}
+_STATUS: dict[str, Any] = {
+    "phase": "Running",
+    "containerStatuses": [
+        {
+            "name": "nginx",
+            "image": "registry.example/shop/nginx:1.25",
+            "imageID": "registry.example/shop/nginx@sha256:" + "a" * 64,
+            "containerID": "containerd://" + "c" * 64,
+            "ready": True,
+            "restartCount": 0,
+        }
+    ],
+}
 
 
 def pod(
@@ -355,34 +392,8 @@ def pod(
             ],
         }
         | metadata,
-        "spec": {
-            "nodeName": "node-1",
-            "serviceAccountName": "web-account",
-            "hostNetwork": True,
-            "hostPID": True,
-            "containers": [
-                {
-                    "name": "nginx",
-                    "image": "registry.example/shop/nginx:1.25",
-                    "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-                    "securityContext": {"privileged": True, "allowPrivilegeEscalation": True},
-                }
-            ],
-            "volumes": [{"name": "data", "hostPath": {"path": "/srv/data"}}, {"name": "tmp", "emptyDir": {}}],
-        },
-        "status": {
-            "phase": "Running",
-            "containerStatuses": [
-                {
-                    "name": "nginx",
-                    "image": "registry.example/shop/nginx:1.25",
-                    "imageID": "registry.example/shop/nginx@sha256:" + "a" * 64,
-                    "containerID": "containerd://" + "c" * 64,
-                    "ready": True,
-                    "restartCount": 0,
-                }
-            ],
-        },
+        "spec": copy.deepcopy(_SPEC),
+        "status": copy.deepcopy(_STATUS),
     }
 
 
