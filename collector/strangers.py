@@ -17,10 +17,11 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 10_000),  # one question, and goodbye
-    ("grpc.max_connection_age_ms", 60_000),
+    ("grpc.max_connection_age_ms", 30_000),  # an answer takes a second at the worst
+    ("grpc.max_connection_age_grace_ms", 5_000),  # nor can a request that never ends hold one
     ("grpc.max_concurrent_streams", 4),
 ]
-_AT_ONCE = 64  # questions that are looked at or wait for it; more are told to come again
+_AT_ONCE = 2_000  # questions under way, among them those whose sender dawdles; more are told to come again
 
 _log = logging.getLogger(__name__)
 

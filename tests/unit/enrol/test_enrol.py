@@ -18,6 +18,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Event
 from threading import Thread
 from typing import Any
 
@@ -54,6 +55,7 @@ from vedette.v1 import ingest_pb2
 HOST, CLONE = "a" * 32, "b" * 32
 UUIDS = "ec2f1d10-0000-4000-8000-000000000001", "ec2f1d10-0000-4000-8000-000000000002"
 MINUTE = 60.0
+SOON = 20.0  # before the dawdlers are let go, which is after 30
 
 
 def free_port() -> int:
@@ -191,13 +193,19 @@ def test_the_port_of_strangers_does_one_thing(site: Site) -> None:
 def test_a_flood_of_strangers_leaves_the_honest_alone(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two hundred silent connections and three hundred wrong tokens, told in few lines; then somebody joins."""
+    """Silent connections, requests without an end, and three hundred wrong tokens, told in few lines; one joins."""
     host, _, port = site.enrolment.rpartition(":")
-    lines = len(site.collector.lines)
+    lines, done = len(site.collector.lines), Event()
     with ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(socket.create_connection((host, int(port))))
         ca = grpc.ssl_channel_credentials((site.pki / "ca.pem").read_bytes())
+        for _ in range(30):
+            own = (("grpc.use_local_subchannel_pool", 1),)
+            dawdling = stack.enter_context(grpc.secure_channel(site.enrolment, ca, options=own))
+            for _ in range(4):
+                stack.callback(dawdling.stream_unary("/vedette.v1.Enrol/Join").future(stalled(done)).cancel)
+        stack.callback(done.set)
         channel = stack.enter_context(grpc.secure_channel(site.enrolment, ca))
         ask = channel.unary_unary("/vedette.v1.Enrol/Join")
         wrong = enrol_pb2.JoinRequest(csr=b"x", host_id="a" * 32).SerializeToString()
@@ -205,7 +213,7 @@ def test_a_flood_of_strangers_leaves_the_honest_alone(
         codes = Counter(call.code() for call in calls)
         refused = {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.RESOURCE_EXHAUSTED}
         assert set(codes) <= {*refused, grpc.StatusCode.UNAVAILABLE}, "that: a stream too many"
-        deadline = time.monotonic() + MINUTE
+        deadline = time.monotonic() + SOON
         while not errands.send(errand(tmp_path / "identity", site.token(capsys), "f" * 32)).done:
             assert time.monotonic() < deadline
     assert len(site.collector.lines) - lines < 150
@@ -280,6 +288,12 @@ def test_a_copied_disk_does_not_keep_the_identity(
 def identity(start_s: float, end_s: float) -> Identity:
     whole = {"not_before_s": int(start_s), "not_after_s": int(end_s)}
     return Identity(host_id=HOST, product_uuid=UUIDS[0], collector="127.0.0.1:1", **whole)
+
+
+def stalled(done: Event) -> Iterator[bytes]:
+    """Send nothing, for long."""
+    done.wait(MINUTE)
+    yield from ()
 
 
 @pytest.mark.parametrize(
