@@ -8,6 +8,9 @@
     store      findings and agents in SQL           database  schema  spools  aggregate  guardduty
     events     events in Parquet                    names  classes  columns
     tidying    merging files, removing old ones     compact  retention
+    triage     what people say of findings          suppression  matching  occurrences
+    policy     what agents are to do                steering  governing  lists
+    api        all of it over HTTP                  web  coverage
     exporting  findings go elsewhere                outbox  exports/  formats/
     query      reading both, running or not         sql
     strangers  hosts that ask for a certificate          enrol  rates  admission  tokens  members  instances

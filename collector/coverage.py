@@ -8,6 +8,7 @@ Pure: rows of agents in, hosts out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
@@ -47,6 +48,10 @@ class Host(msgspec.Struct, frozen=True, rename="camel"):
     """Findings and events that never came (`missing`), or that the agent's full spool gave up (`evicted`)."""
     place: dict[str, Any]
     counters: dict[str, int]
+    labels: dict[str, str]
+    """The operator's words about it."""
+    standing: dict[str, Any]
+    """What its agent says of its own: processor time, spool, clock offset, policy."""
 
 
 def hosts(rows: Iterable[Mapping[str, Any]], now_ns: int) -> list[Host]:
@@ -80,6 +85,8 @@ def _host(spools: list[Mapping[str, Any]], now_ns: int) -> Host:
         lost=lost,
         place=latest["host"].get("place", {}),
         counters=latest["counters"],
+        labels=json.loads(latest.get("labels") or "{}"),
+        standing=json.loads(latest.get("standing") or "{}"),
     )
 
 

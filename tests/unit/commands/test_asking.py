@@ -24,6 +24,8 @@ from tests.system.collecting import Stream
 from tests.unit.collector.made import events as made_events
 from tests.unit.collector.made import finding
 from tests.unit.collector.made import process
+from vedette.v1 import ingest_pb2
+from vedette.v1 import policy_pb2
 
 SPOOLS = count()
 HOSTILE = "/opt/ci/\x1b[2J\u202e<b>evil"
@@ -160,3 +162,26 @@ def test_who_watches_sees_what_comes(running: Running) -> None:
     found.close()
 
     assert "/opt/watched" == document["service"]["runtimeDetails"]["process"]["executablePath"]
+
+
+def test_a_list_reaches_agents(running: Running, tmp_path: Path) -> None:
+    """What one operator uploads is sent to an agent that is managed, and taken back from it."""
+    file = tmp_path / "list"
+    file.write_text("evil.example\n")
+    place = ["--collector", running.socket]
+    with Stream(running.socket) as agent:
+        host = ingest_pb2.Host(id="i-managed", name="web-9")
+        told = policy_pb2.PolicyStanding(mode="managed")
+        agent.send(hello=ingest_pb2.Hello(host=host, spool_id="managed", agent_version="0.1.0", policy=told))
+        assert 0 == cli.main(
+            ["lists", "add", "pushed", str(file), "--category", "c2", "--for", "host:i-managed", *place]
+        )
+        messages = iter(agent.receive, None)
+        content = next(one.list_part.data for one in messages if one.HasField("list_part"))
+        document = next(json.loads(one.policy.document) for one in messages if one.HasField("policy"))
+        assert 0 == cli.main(["lists", "remove", "pushed", *place])
+        emptied = next(json.loads(one.policy.document) for one in messages if one.HasField("policy"))
+
+    assert b"evil.example\n" == content
+    assert ["pushed"] == [one["name"] for one in document["lists"]]
+    assert not emptied.get("lists")
