@@ -10,6 +10,10 @@
 // holds what cannot be mapped so. There what is no regular file is told, too:
 // it may be a decoy.
 //
+// The same file mapped by the same program, started by the same, in a cgroup is told
+// once a second: a build runs a compiler a hundred times a second, and every one maps
+// the C library. A file that was changed is another.
+//
 // Blind to: the program itself and its interpreter (the kernel maps them inside
 // exec: process_exec has the program); code mapped readable and made executable
 // by mprotect, or by the READ_IMPLIES_EXEC personality; code copied into
@@ -27,6 +31,56 @@ struct library_map_record {
 	struct file_info file;
 	char data[MAP_PATH_ROOM];
 };
+
+// What starts a program, and as whom it runs, is in the key: what would be found, or
+// excused, of the one that is told is nearly always so of those that are not.
+struct library_use {
+	u64 library_inode;
+	u64 library_changed_at_ns;
+	u64 program_inode;
+	u64 parent_inode; // of the program that started it
+	u64 cgroup_id;
+	u32 library_device;
+	u32 program_device;
+	u32 parent_device;
+	u32 euid;
+};
+
+// When a use was last told; 2,048 a second. The kernel evicts the least recently used,
+// which is then told again.
+BPF_TABLE("lru_hash", struct library_use, u64, told_libraries, 2048);
+
+static __always_inline struct written_file program_of(struct task_struct *task)
+{
+	struct mm_struct *mm = READ(task, mm);
+	return identity_of(READ(mm, exe_file));
+}
+
+static __always_inline bool is_library_told(struct task_struct *task, struct file *library)
+{
+	const struct cred *cred = READ(task, cred);
+	struct inode *inode = READ(library, f_inode);
+	struct written_file mapped = identity_of(library);
+	struct written_file program = program_of(task);
+	struct written_file parent = program_of(READ(task, real_parent));
+	struct library_use use = {
+		.library_inode = mapped.inode,
+		.library_changed_at_ns = inode_changed_at_ns(inode),
+		.program_inode = program.inode,
+		.parent_inode = parent.inode,
+		.cgroup_id = READ(cgroup_node(task), id),
+		.library_device = mapped.device,
+		.program_device = program.device,
+		.parent_device = parent.device,
+		.euid = READ(cred, euid.val),
+	};
+	u64 now = bpf_ktime_get_boot_ns();
+	u64 *told = told_libraries.lookup(&use);
+	if (told && now - *told < REPEAT_NS)
+		return true;
+	told_libraries.update(&use, &now);
+	return false;
+}
 
 // A mapping is refused without the right to read.
 static __always_inline bool can_be_mapped(struct file *file)
@@ -67,6 +121,10 @@ int library_map_exit_mmap(SYS_EXIT_CONTEXT *ctx)
 		trust |= FLAG_FD_RACED;
 	if (file && file_type(file) != S_IFREG && !(trust & FLAG_FD_SHARED))
 		return 0;
+	if (file && !trust && is_library_told(task, file)) {
+		count_repeated(SLOT_library_map);
+		return 0;
+	}
 	library_map_body(task, file, result, trust);
 	return 0;
 }

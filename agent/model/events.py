@@ -296,7 +296,10 @@ class FileTruncate(Event, frozen=True, kw_only=True, tag="file_truncate"):
 
 
 class LibraryMap(Event, frozen=True, kw_only=True, tag="library_map"):
-    """A file was mapped executable by mmap: what loading a shared library comes to."""
+    """A file was mapped executable by mmap: what loading a shared library comes to.
+
+    Told once a second for the same file, program and starting program, and the same user, in a cgroup.
+    """
 
     path: str
     path_in_root: str | None = None

@@ -341,7 +341,7 @@ DEEDS: dict[str, Deed] = {
         FileTruncate, (*PYTHON, IN_DIRECTORY.format(deed="os.mknod('a'); os.truncate('./a', 1 << 33)"))
     ),
     "file_truncate-memfd": Deed(FileTruncate, (*PYTHON, "import os; os.truncate(os.memfd_create('hidden'), 4096)")),
-    "library_map": Deed(LibraryMap, ("/bin/true",), names("/libc")),
+    "library_map": Deed(LibraryMap, ("/bin/uname",), names("/libc")),
     "library_map-memfd": Deed(
         LibraryMap,
         (*PYTHON, MAP.format(fd="fd = os.memfd_create('hidden'); os.truncate(fd, 4096)")),

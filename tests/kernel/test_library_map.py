@@ -14,6 +14,7 @@ from agent.model import LibraryMap
 from tests.kernel import deeds
 from tests.kernel.conftest import Sensed
 
+RUNS = 30  # take less than as many seconds on any machine
 LOAD = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 MMAP = """
 import ctypes, os, sys
@@ -88,20 +89,42 @@ def test_dlopen(sensor: Sensed, library: Path) -> None:
     assert (False, False, None, ()) == (event.memfd, event.unlinked, event.upper, event.flags)
 
 
-def test_libraries_of_a_program(sensor: Sensed) -> None:
+def test_libraries_of_a_program(sensor: Sensed, tmp_path: Path) -> None:
     """The libraries that a program is linked with are told, for whatever the dynamic linker maps."""
-    pid = deeds.run("/bin/true")
+    pid = deeds.run(shutil.copy("/bin/true", tmp_path))
 
     sensor.until(LibraryMap, lambda event: event.tgid == pid and "/libc" in event.path)
 
 
-def test_extension_modules(sensor: Sensed) -> None:
+def test_once_a_second(sensor: Sensed, library: Path) -> None:
+    """What is started again and again is told once, but another program with the same library at once."""
+    before = sensor.source.counters()["sensor.library_map.repeated"]
+    deeds.run("/bin/sh", "-c", f"for i in $(seq {RUNS}); do LD_PRELOAD={library} /bin/true; done")
+    other = deeds.run("/bin/echo", env={"LD_PRELOAD": str(library)})
+
+    mapped(sensor, other, library)
+    told = sensor.all(LibraryMap, lambda event: event.path == str(library) and event.tgid != other)
+    assert 0 < len(told) < RUNS
+    assert RUNS <= len(told) + sensor.source.counters()["sensor.library_map.repeated"] - before
+
+
+def test_changed_library(sensor: Sensed, library: Path) -> None:
+    """A library that was changed since it was told is told again at once."""
+    first = deeds.python(LOAD, str(library))
+    library.touch()
+    second = deeds.python(LOAD, str(library))
+
+    assert mapped(sensor, first, library).changed_at_ns < mapped(sensor, second, library).changed_at_ns
+
+
+def test_extension_modules(sensor: Sensed, tmp_path: Path) -> None:
     """What an interpreter imports is told like any library."""
     import _ctypes
 
-    pid = deeds.python("import _ctypes")
+    module = shutil.copy(_ctypes.__file__, tmp_path)
+    pid = deeds.python("import sys; sys.path.insert(0, sys.argv[1]); import _ctypes", str(tmp_path))
 
-    mapped(sensor, pid, Path(_ctypes.__file__).resolve())
+    mapped(sensor, pid, module)
 
 
 def test_unlinked(sensor: Sensed, library: Path) -> None:
