@@ -114,7 +114,32 @@ def _wait(condition: object, seconds: float = 20.0) -> None:
         time.sleep(0.001)
 
 
-@pytest.mark.parametrize("harm", ["kill tracer", "kill watchdog", "kill agent", "stop tracer"])
+def _starve(pid: int) -> None:
+    """Have the kernel kill a process for want of memory: in a cgroup in which there is none."""
+    old = Path("/sys/fs/cgroup/memory")
+    cgroup = (old if old.is_dir() else Path("/sys/fs/cgroup")) / f"vedette-test-{pid}"
+    limit = cgroup / ("memory.limit_in_bytes" if old.is_dir() else "memory.max")
+    cgroup.mkdir()
+    try:
+        if not limit.exists():
+            pytest.skip("no memory controller to make a cgroup with")
+        (cgroup / "cgroup.procs").write_text(str(pid))
+        limit.write_text("0")
+        _wait(lambda: not _is_there(pid))
+        told = (cgroup / ("memory.oom_control" if old.is_dir() else "memory.events")).read_text(encoding="ascii")
+        assert "oom_kill 1" in told
+    finally:
+        cgroup.rmdir()
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("harm", ["kill tracer", "starve tracer", "kill watchdog", "kill agent", "stop tracer"])
 def test_nobody_is_held_up_by_a_tracer_that_dies_or_hangs(tmp_path: Path, harm: str) -> None:
     with task() as made:
         agent = made.pid_outside(made.watch(tmp_path / "events"))
@@ -127,12 +152,15 @@ def test_nobody_is_held_up_by_a_tracer_that_dies_or_hangs(tmp_path: Path, harm: 
         _wait(lambda: out.exists() and out.stat().st_size > 20)
         tracer = _tracer_of(busy)
         assert tracer in _children(watchdog)
-        victim = {"kill tracer": tracer, "kill watchdog": watchdog, "kill agent": agent, "stop tracer": tracer}[harm]
-        os.kill(victim, signal.SIGSTOP if harm == "stop tracer" else signal.SIGKILL)
+        victim = {"watchdog": watchdog, "agent": agent, "tracer": tracer}[harm.split()[1]]
+        if harm.startswith("starve"):
+            _starve(victim)
+        else:
+            os.kill(victim, signal.SIGSTOP if harm == "stop tracer" else signal.SIGKILL)
         _wait(lambda: _tracer_of(busy) != tracer)
         size = out.stat().st_size
         _wait(lambda: out.stat().st_size > size + 20)
-        if harm in {"kill tracer", "stop tracer"}:
+        if victim == tracer:
             _wait(lambda: _tracer_of(busy) != 0)  # the next one took over
             made.run(["/bin/echo", harm])
             made.until(lambda event: event.get("args") == ["/bin/echo", harm])
