@@ -148,6 +148,7 @@ class _Agent:
         self._service = Service()
         managed = settings.management.mode == "managed"
         self._inbox = Inbox(settings.state_dir, managed=managed, counters=self._counters)
+        findings.forget_examples()
 
     def watch(self, wanted: tuple[Probe, ...], disabled: frozenset[str], stop: _process.Stop) -> None:
         """Attach the probes and run the stages until told to stop; then detach everything."""

@@ -24,6 +24,7 @@ from agent.sensor.userspace import file_records
 from agent.sensor.userspace import network_records
 
 ACTORS = 16_384  # processes that are remembered: as many as are traced
+ENDED = 512  # of them that ended: half a second of a loop that starts 1,000 programs a second; a kilobyte each
 _STAT_PARENT, _STAT_STARTED = 1, 19  # fields 4 and 22 of /proc/PID/stat, counted from behind the name
 _NAME_BYTES = 512
 _INTERPRETER_WORDS = 3  # the interpreter, its one argument, the script (fs/binfmt_script.c)
@@ -43,6 +44,7 @@ class Records:
         self._made["dup"] = self._dup
         self._inherited: OrderedDict[int, tuple[int, ...]] = OrderedDict()
         """Inodes of the sockets that a program was started with on 0-2, by process."""
+        self._ended: dict[int, None] = {}
 
     def of(self, message: dict[str, Any]) -> bytes | None:
         """Return the record of a message, None for one that only says who somebody is.
@@ -103,7 +105,7 @@ class Records:
         if not self.actor(message["tgid"]):
             return None
         record = self._whole("process_exit", process_exit.RECORD, message, exit_code=message["status"] or 0)
-        self._actors.move_to_end(message["tgid"], last=False)
+        self._bury(message["tgid"])
         return record
 
     def _seen(self, message: dict[str, Any]) -> None:
@@ -158,7 +160,17 @@ class Records:
         self._remember(message["tgid"], facts)
         return facts
 
+    def _bury(self, tgid: int) -> None:
+        """Forget a process that ended, a little later: the observer may tell of it yet."""
+        self._ended[tgid] = None
+        if len(self._ended) > ENDED:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest]
+            self._actors.pop(oldest, None)
+            self._inherited.pop(oldest, None)
+
     def _remember(self, tgid: int, facts: dict[str, int]) -> None:
+        self._ended.pop(tgid, None)
         self._actors[tgid] = facts
         self._actors.move_to_end(tgid)
         if len(self._actors) > ACTORS:

@@ -42,10 +42,19 @@ UNREADABLE = (ValueError, LookupError, TypeError, OverflowError, struct.error)
 """What comes of a message that makes no sense."""
 SWITCHED_OFF = "switched off in [sensor] disabled_kinds"
 _TIME = slice(0, 8)
-_CHILD = (
-    "import sys; sys.path += sys.argv[1:3]; del sys.argv[1:3]; from agent.sensor.userspace.__main__ import run; run()"
-)
-"""Without the module site, and what .pth files have it load: 2 MB of memory that nobody there needs."""
+_CHILD = """
+import sys, types
+sys.path += sys.argv[1:3]
+del sys.argv[1:3]
+light = sys.modules["ctypes.util"] = types.ModuleType("ctypes.util")
+light.find_library = lambda name: None
+from agent.sensor.userspace.__main__ import run
+run()
+"""
+"""Without the module site, and what .pth files have it load: 2 MB of memory that nobody there needs.
+
+Of ctypes.util, which brings subprocess, tempfile and all that compresses, inotify_simple has find_library("c") alone;
+None stands for what is loaded already."""
 
 _log = logging.getLogger("vedette.agent")
 

@@ -23,6 +23,7 @@ from agent.sensor.userspace import outlet
 from agent.sensor.userspace import packets
 from agent.sensor.userspace.file_records import names_of
 from agent.sensor.userspace.outlet import Outlet
+from agent.sensor.userspace.records import ENDED
 from agent.sensor.userspace.records import Records
 from agent.sensor.userspace.source import UNREADABLE
 
@@ -153,3 +154,17 @@ def test_mapped_files_are_those_that_are_executable() -> None:
         b"7f02-7f03 r-xp 00000000 00:00 0                          [vdso]\nnonsense\n7f"
     )
     assert [(os.makedev(0xFE, 0), 42, b"/usr/lib/a b.so")] == list(libraries.mapped(maps))
+
+
+def test_who_ended_is_remembered_for_a_while_and_not_for_ever() -> None:
+    records = Records(Cgroups(Path("/proc")))
+    told = message() | {"kind": "seen"}
+    for tgid in range(1, ENDED + 3):
+        records.of(told | {"tgid": tgid})
+        if tgid > 1:
+            records.of({"kind": "exit", "time_ns": 1, "tgid": tgid, "status": 0})
+    assert [True, False, True] == [bool(records.actor(tgid)) for tgid in (1, 2, 3)]
+    records.of(told | {"tgid": 3})  # a number that is used again
+    records.of(told | {"tgid": 2})
+    records.of({"kind": "exit", "time_ns": 1, "tgid": 2, "status": 0})
+    assert records.actor(3)
