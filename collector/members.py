@@ -82,14 +82,18 @@ class Members:
             yield
 
     def check(self, wanted: Member, now: dt.datetime, *, rejoin: bool) -> None:
-        """Raise Denied when the name is not for who asks. `rejoin`: a host may take the name that it says it has."""
+        """Raise Denied when the name is not for who asks.
+
+        `rejoin`: a name may be taken again that a token gave to a host without a UUID.
+        """
         held = self._read(self._host(wanted.host))
         if held is None:
             return
         if held.barred:
             raise Denied(f"host {wanted.host} was revoked{_allow(wanted.host)}")
         same = held.product_uuid is not None and held.product_uuid == wanted.product_uuid
-        if rejoin or same or held.key == wanted.key or held.ends_at <= now:
+        anonymous = held.product_uuid is None and wanted.product_uuid is None and held.by.startswith("token ")
+        if (rejoin and anonymous) or same or held.key == wanted.key or held.ends_at <= now:
             return
         if held.product_uuid is None or wanted.product_uuid is None:
             raise Denied(f"the name {wanted.host} is taken, and it cannot be told by whom{_allow(wanted.host)}")

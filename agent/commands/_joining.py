@@ -66,7 +66,9 @@ def token() -> None:
 @click.option("--enrolment", required=True, metavar="HOST:PORT", help="`enrolment.listen`, as hosts reach it.")
 @click.option("--uses", type=click.IntRange(1, USES_MAX), default=1, show_default=True, help="How many hosts may join.")
 @click.option("--for", "time", callback=_time, default="24h", show_default=True, help="How long: 30m, 24h, 7d.")
-@click.option("--rejoin", is_flag=True, help="A host may join again under a name that is taken; see docs/enrolment.md.")
+@click.option(
+    "--rejoin", is_flag=True, help="Hosts without a product UUID (Fargate) may join again: docs/enrolment.md."
+)
 @click.option("--note", default="", help="What it is for, shown in the list.")
 def create(  # noqa: PLR0917  one for each option
     directory: Path,

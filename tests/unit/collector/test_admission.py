@@ -134,14 +134,26 @@ def test_a_name_that_is_taken_is_given_to_the_same_machine_alone(gate: Gate) -> 
         gate.join(product_uuid=OTHER_UUID, token=token)
     with pytest.raises(Denied, match="cannot be told by whom"):
         gate.join(product_uuid="", token=token)
-    gate.join(product_uuid=None, token=gate.token(rejoin=True))
+    with pytest.raises(Denied, match="cannot be told by whom"):
+        gate.join(product_uuid=None, token=gate.token(rejoin=True))
     with Members(gate.directory).locked():
         Members(gate.directory).allow(HOST)
     gate.join(product_uuid=OTHER_UUID, token=token)
     with Members(gate.directory).locked():
         Members(gate.directory).keep(by_hand(OTHER, NOW + HOUR))
+    for which in (token, gate.token(rejoin=True)):
+        with pytest.raises(Denied, match="is taken"):
+            gate.join(host_id=OTHER, product_uuid=None, token=which)
+
+
+def test_a_task_without_firmware_joins_again_by_a_token_for_that(gate: Gate) -> None:
+    """A later task of Fargate has the name of an earlier one; any other token does not give it."""
+    gate.join(product_uuid=None, token=gate.token())
+    with pytest.raises(Denied, match="cannot be told by whom"):
+        gate.join(product_uuid=None, token=gate.token())
+    gate.join(product_uuid=None, token=gate.token(rejoin=True))
     with pytest.raises(Denied, match="is taken"):
-        gate.join(host_id=OTHER, token=token)
+        gate.join(product_uuid=UUID, token=gate.token(rejoin=True))
 
 
 @pytest.mark.parametrize("name", ["", "root", "../../etc", "A" * 32, "a" * 31, "a" * 32 + "\n", "i-0123456789abcdef0"])
