@@ -277,7 +277,9 @@ def test_an_instance_joins_once_by_what_aws_signed(tmp_path: Path, amazon: tuple
     gate = Gate(tmp_path, ec2_certificates=folder, ec2_accounts=("111122223333",))
     key = fresh()
     gate.join(key, instance=sign())
-    gate.join(key, instance=sign())
+    spaced = sign()
+    spaced.document += b"\n"
+    gate.join(key, instance=spaced)
     with pytest.raises(Denied, match="has joined already, as host a"):
         gate.join(host_id=OTHER, instance=sign())
     with Members(gate.directory).locked():
