@@ -7,7 +7,7 @@
     batching   its events on their way into files   keeping         what all streams share
     store      findings and agents in SQL           database  schema  spools  aggregate  guardduty
     events     events in Parquet                    names  classes  columns
-    tidying    merging files, removing old ones     compact  retention
+    tidying    merging files, removing old ones     compact  shipping  retention
     triage     what people say of findings          suppression  matching  occurrences
     policy     what agents are to do                steering  governing  lists
     api        all of it over HTTP                  web  coverage

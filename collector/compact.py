@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator
 from itertools import chain
 from itertools import groupby
+from math import inf
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,8 +34,10 @@ ROW_GROUP_ROWS = 100_000  # bounds what a merge holds in memory, and still lets 
 _log = logging.getLogger(__name__)
 
 
-def compact(root: Path, now_s: float) -> int:
+def compact(root: Path, now_s: float, unchanged_s: float = inf) -> int:
     """Merge and clear every folder below `root`; return how many files were merged.
+
+    What has not changed for `unchanged_s` is left as it is: it is on its way elsewhere.
 
     A folder where that fails (the disk is full) is left for the next time.
     """
@@ -42,7 +45,7 @@ def compact(root: Path, now_s: float) -> int:
     for folder in sorted(root.glob("class=*/day=*/host=*")):
         try:
             remove_superseded(folder, now_s)
-            for group in mergeable(folder):
+            for group in mergeable(folder, now_s - unchanged_s):
                 merge(folder, group)
                 merged += len(group)
         except (OSError, pa.ArrowException) as exc:
@@ -50,11 +53,11 @@ def compact(root: Path, now_s: float) -> int:
     return merged
 
 
-def mergeable(folder: Path) -> Iterator[list[Part]]:
+def mergeable(folder: Path, changed_since_s: float = -inf) -> Iterator[list[Part]]:
     """Yield groups of neighbours that should become one file."""
     parts = parts_of(folder)
     gone = names.superseded(parts)
-    current = [part for part in parts if part not in gone]
+    current = [p for p in parts if p not in gone and (folder / p.name).stat().st_mtime >= changed_since_s]
     for (_, size_class), group in groupby(current, key=lambda part: (part.spool_id, _size_class(folder / part.name))):
         members = list(group)
         if size_class < len(CLASS_BYTES) and len(members) >= MERGE:

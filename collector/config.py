@@ -19,6 +19,15 @@ from collector.errors import ConfigError
 from collector.exports import Section
 
 _EXPORT_KEY = re.compile(r"export\[(\d+)\]\.(.+)")
+_ABOVE_0 = (
+    "flush_interval_s",
+    "flush_rows",
+    "compact_interval_s",
+    "keep_days",
+    "keep_bytes",
+    "ship_after_s",
+    "buffer_bytes",
+)
 _NAMED_KEY = re.compile(r"`([^`]+)`")
 
 _CERTIFICATE_DAYS_MAX = 397  # what browsers take of a certificate: longer, and it is not renewed by itself any more
@@ -102,6 +111,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Events of so many days, today's among them; GuardDuty keeps findings as long."""
     keep_bytes: int | None = None
     """Of event files: the oldest go when there are more. None for as much as the disk holds."""
+    events_url: str | None = None
+    """`s3://BUCKET/PREFIX`: where event files go; None for nowhere."""
+    ship_after_s: float = 900.0
+    """So long a file stays here unchanged, to be merged with others, before it goes there."""
     buffer_bytes: int = 256 * 1024 * 1024
     """Events of all agents that may wait in memory, as they were on the wire."""
 
@@ -137,9 +150,19 @@ def load(path: Path) -> Config:
 
 def check(config: Config) -> None:
     """Raise ConfigError unless the collector may run so: numbers in range, no plain text in the open."""
-    for name in ("flush_interval_s", "flush_rows", "compact_interval_s", "keep_days", "keep_bytes", "buffer_bytes"):
+    for name in (
+        "flush_interval_s",
+        "flush_rows",
+        "compact_interval_s",
+        "keep_days",
+        "keep_bytes",
+        "ship_after_s",
+        "buffer_bytes",
+    ):
         if (getattr(config, name) or 0) <= 0 and getattr(config, name) is not None:
             raise ConfigError(f"`{name}` must be above 0")
+    if config.events_url is not None and not config.events_url.startswith("s3://"):
+        raise ConfigError(f"`events_url` {config.events_url} must be s3://BUCKET/PREFIX")
     address = config.address
     if config.tls is None and not address.private:
         raise ConfigError(

@@ -46,8 +46,10 @@ def command(statement: str, shape: str, state_dir: Path | None, url: str | None)
 
     \b
     Ready views, each with time, host_id, kind, pid, name, path, container_id:
-      process  args, cwd, exec_path, exit_code network  remote_address, remote_port
-      file     file_path, new_path, created    dns      domain, rcode, answers
+      process  args, cwd, exec_path, exit_code
+      file     file_path, new_path, created
+      network  remote_address, remote_port, local_address, local_port, protocol
+      dns      domain, query_type, rcode, answers, server_address
       finding  type, severity, count, last_seen, process_path, document
       events   everything, as docs/store.md says
 
