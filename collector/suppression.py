@@ -6,6 +6,7 @@ once, whichever collector was told; what they say is parsed once.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from functools import lru_cache
@@ -25,6 +26,8 @@ from collector.errors import TooMany
 from collector.matching import Criteria
 from collector.matching import holds
 
+_log = logging.getLogger(__name__)
+
 RULES = 200  # each is asked of each finding that comes
 
 
@@ -41,7 +44,8 @@ def first_that_holds(sql: Connection, document: Mapping[str, Any]) -> str | None
     """Return the id of the oldest rule that holds for a finding, None when none does."""
     table = schema.suppressions
     for row in sql.execute(select(table.c.id, table.c.criteria).order_by(table.c.created_at_ns, table.c.id)):
-        if holds(_criteria(row.criteria), document):
+        criteria = _criteria(row.criteria)
+        if criteria is not None and holds(criteria, document):
             return str(row.id)
     return None
 
@@ -89,7 +93,7 @@ def rules(sql: Connection) -> list[dict[str, Any]]:
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    criteria = msgspec.to_builtins(_criteria(row["criteria"]))
+    criteria = msgspec.json.decode(row["criteria"])
     return {
         "id": row["id"],
         "name": row["name"],
@@ -108,5 +112,10 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2 * RULES)
-def _criteria(text: str) -> Criteria:
-    return msgspec.json.decode(text, type=Criteria)
+def _criteria(text: str) -> Criteria | None:
+    """Return what a rule says; None for one of a newer version, which must not keep findings from being kept."""
+    try:
+        return msgspec.json.decode(text, type=Criteria)
+    except msgspec.MsgspecError:
+        _log.error("a suppression rule is not understood and holds for nothing: %.200s", text)
+        return None

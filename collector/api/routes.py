@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -127,6 +128,7 @@ def answered(desk: Desk, asker: Asker, question: Question) -> Answer:
     try:
         route, parts = route_of(question.method, question.path)
         require_role(asker, route)
+        _require_no_nul((*parts.values(), *question.query.values()))
         call = Call(desk, asker, parts, _parameters(route, question.query), _body(route, question.body))
         return Answer(route.status, msgspec.json.encode(route.answer(call)))
     except Refusal as refusal:
@@ -144,6 +146,12 @@ def require_role(asker: Asker, route: Route) -> None:
 def refused(refusal: Refusal) -> Answer:
     """Return a refusal as it is sent."""
     return Answer(refusal.status, msgspec.json.encode({"error": refusal.sentence}))
+
+
+def _require_no_nul(texts: Iterable[str]) -> None:
+    """Refuse what PostgreSQL would: nothing that is kept has one."""
+    if any("\x00" in text for text in texts):
+        raise Refusal(400, "path and query: there is no NUL in anything that could be asked for")
 
 
 def _parts(template: str, path: str) -> dict[str, str] | None:

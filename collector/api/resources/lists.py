@@ -116,7 +116,7 @@ def _name(sql: Connection, selector: str, name: str, change: Change) -> None:
 def remove(call: Call) -> Removed:
     """Forget a list, by name; policies go on without it."""
     with call.desk.writing() as sql:
-        if not policy.remove_list(sql, call.path["name"].replace("\x00", "")):
+        if not policy.remove_list(sql, call.path["name"]):
             raise Refusal(404, "there is no list of this name")
     return Removed(call.path["name"])
 

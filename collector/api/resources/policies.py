@@ -52,14 +52,14 @@ def put(call: Call) -> Policies:
 def remove(call: Call) -> Removed:
     """Forget a policy."""
     with call.desk.writing() as sql:
-        if not policy.remove(sql, call.path["selector"].replace("\x00", "")):
+        if not policy.remove(sql, call.path["selector"]):
             raise Refusal(404, "there is no policy for this selector")
     return Removed(call.path["selector"])
 
 
 def effective(call: Call) -> Effective:
     """Return what the policies come to for one host, by its id."""
-    table, host_id = schema.agents, call.path["id"].replace("\x00", "")
+    table, host_id = schema.agents, call.path["id"]
     query = select(table.c.labels).where(table.c.host_id == host_id).order_by(table.c.last_seen_at_ns.desc())
     with call.desk.reading() as sql:
         row = sql.execute(query).first()

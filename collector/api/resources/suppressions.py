@@ -42,7 +42,7 @@ def add(call: Call) -> dict[str, Any]:
 def remove(call: Call) -> Removed:
     """Forget a rule, by id or name; what it archived stays archived."""
     with call.desk.writing() as sql:
-        if not suppression.remove(sql, call.path["name"].replace("\x00", "")):
+        if not suppression.remove(sql, call.path["name"]):
             raise Refusal(404, "there is no rule with this name or id")
     return Removed(call.path["name"])
 

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine
 
 from collector import occurrences
 from collector import query
+from collector import schema
 from collector import suppression
 from collector import triage
 from collector.errors import TooMany
@@ -156,3 +157,15 @@ def test_each_occurrence_names_its_event(desk: Desk, monkeypatch: pytest.MonkeyP
     assert {("dns_query", 41, f"{41:032x}", KEY.host_id)} == {
         (one["event_kind"], one["process_pid"], one["process_uuid"], one["host_id"]) for one in latest
     }
+
+
+def test_a_rule_that_is_not_understood_keeps_nothing_out(desk: Desk) -> None:
+    """A rule that a newer version left holds for nothing, is shown, and findings are kept all the same."""
+    with desk.engine.begin() as sql:
+        suppression.add(sql, rule(pattern="*"), "alice", NOW_NS)
+        sql.execute(schema.suppressions.update().values(criteria='{"criterion": {"type": {"newer": ["*"]}}}'))
+
+    assert not desk.see()["service"]["archived"]
+
+    with desk.engine.begin() as sql:
+        assert ["ci"] == [shown["name"] for shown in suppression.rules(sql)]
