@@ -70,6 +70,29 @@ def stops() -> None:
     os.waitpid(held.pid, os.WUNTRACED)
     held.kill()
     print(held.wait())
+    many_stop()
+
+
+def many_stop() -> None:
+    """A process of several threads stops and goes on as one."""
+    code = (
+        "import os, threading, time\n"
+        "for _ in range(4): threading.Thread(target=time.sleep, args=(100,), daemon=True).start()\n"
+        "os.write(1, b'x'); time.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as held:
+        held.stdout.read(1)
+        for number in (signal.SIGSTOP, signal.SIGTSTP):
+            held.send_signal(number)
+            _, status = os.waitpid(held.pid, os.WUNTRACED)
+            time.sleep(0.1)
+            states = [state(int(tid)) for tid in os.listdir(f"/proc/{held.pid}/task")]
+            print("all stop", os.WIFSTOPPED(status) and os.WSTOPSIG(status) == number, states)
+            held.send_signal(signal.SIGCONT)
+            os.waitpid(held.pid, os.WCONTINUED)
+            time.sleep(0.1)
+            print("all go on", {state(int(tid)) for tid in os.listdir(f"/proc/{held.pid}/task")})
+        held.kill()
 
 
 def state(pid: int) -> str:

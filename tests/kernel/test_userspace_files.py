@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from tests.kernel.task import Task
 from tests.kernel.task import task
 
+MOST = (
+    0.4  # of a processor: a twentieth for files, as much for libraries, a tenth for sockets; and what each look costs
+)
 _ENTER = "import os, sys, time; print(os.getpid(), flush=True); os.chroot(sys.argv[1]); path = sys.argv[2]; "
 
 
@@ -22,6 +27,7 @@ class Rooted(NamedTuple):
 
     task: Task
     root: Path
+    observer: psutil.Process
 
     def run(self, code: str, path: str) -> int:
         """Run code in the container, as a process of its own; return its pid."""
@@ -61,8 +67,10 @@ def rooted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooted]:
     (root / "root/.ssh/id_rsa").write_text("x")
     (root / "etc/ssh").symlink_to(tmp_path_factory.mktemp("elsewhere"))  # which leads nowhere in this root
     with task() as made:
-        made.watch(tmp_path_factory.mktemp("watched") / "events")
-        found = Rooted(made, root)
+        watcher = made.pid_outside(made.watch(tmp_path_factory.mktemp("watched") / "events"))
+        [watchdog] = psutil.Process(watcher).children()
+        observer = max(watchdog.children(), key=lambda child: child.pid)  # the tracer is started before it
+        found = Rooted(made, root, observer)
         found.gains_a_container(root)
         yield found
 
@@ -122,3 +130,14 @@ def test_a_secret_that_replaces_another_is_watched_too(rooted: Rooted) -> None:
     code = "open(path + '.new', 'w').close(); os.rename(path + '.new', path); time.sleep(0.3); file = open(path); "
     pid = rooted.run(code + "time.sleep(0.4)", "/etc/gshadow")
     assert os.O_RDONLY == rooted.told("/etc/gshadow", pid)["flags_raw"] & os.O_ACCMODE
+
+
+def test_a_flood_of_writes_does_not_take_the_processor(rooted: Rooted) -> None:
+    before, began_s = rooted.observer.cpu_times(), time.monotonic()
+    flood = "file = open(path, 'a'); end = time.monotonic() + 2.0\n"
+    flood += "while time.monotonic() < end: file.write('x'); file.flush(); os.utime(path)"
+    rooted.run(flood, "/etc/profile")
+    spent = sum(rooted.observer.cpu_times()[:2]) - sum(before[:2])
+    assert spent < MOST * (time.monotonic() - began_s)
+    pid = rooted.run("file = open(path, 'a'); file.write('x'); file.flush(); time.sleep(2)", "/etc/environment")
+    rooted.told("/etc/environment", pid)

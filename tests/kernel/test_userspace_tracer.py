@@ -134,12 +134,19 @@ def _starve(pid: int) -> None:
 
 def _is_there(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in "ZX"
+        return _state(pid) not in "ZX"
     except OSError:
         return False
 
 
-@pytest.mark.parametrize("harm", ["kill tracer", "starve tracer", "kill watchdog", "kill agent", "stop tracer"])
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["kill tracer", "starve tracer", "kill watchdog", "kill agent", "stop tracer", "stop watchdog", "stop agent"],
+)
 def test_nobody_is_held_up_by_a_tracer_that_dies_or_hangs(tmp_path: Path, harm: str) -> None:
     with task() as made:
         agent = made.pid_outside(made.watch(tmp_path / "events"))
@@ -156,14 +163,29 @@ def test_nobody_is_held_up_by_a_tracer_that_dies_or_hangs(tmp_path: Path, harm: 
         if harm.startswith("starve"):
             _starve(victim)
         else:
-            os.kill(victim, signal.SIGSTOP if harm == "stop tracer" else signal.SIGKILL)
-        _wait(lambda: _tracer_of(busy) != tracer)
+            os.kill(victim, signal.SIGSTOP if harm.startswith("stop") else signal.SIGKILL)
+        if harm not in {"stop watchdog", "stop agent"}:  # then the tracer goes on
+            _wait(lambda: _tracer_of(busy) != tracer)
         size = out.stat().st_size
         _wait(lambda: out.stat().st_size > size + 20)
         if victim == tracer:
             _wait(lambda: _tracer_of(busy) != 0)  # the next one took over
             made.run(["/bin/echo", harm])
             made.until(lambda event: event.get("args") == ["/bin/echo", harm])
+
+
+def test_a_job_that_is_stopped_when_we_come_stays_so_until_it_is_continued(tmp_path: Path) -> None:
+    with task() as made:
+        out = tmp_path / "out"
+        job = made.start(["/bin/sh", "-c", f"kill -STOP $$; echo went on >{out}"])
+        outside = made.pid_outside(job)
+        _wait(lambda: _state(outside) == "T")
+        made.watch(tmp_path / "events")
+        _wait(lambda: _tracer_of(outside) != 0)
+        time.sleep(0.3)
+        assert (_state(outside) in "tT", out.exists()) == (True, False)
+        os.kill(outside, signal.SIGCONT)
+        _wait(out.exists)
 
 
 def test_who_is_traced_already_is_left_alone_and_named(tmp_path: Path) -> None:
