@@ -57,11 +57,14 @@ class Rooted(NamedTuple):
         self.task.until(lambda _told: is_watched())
 
 
+HOME = "home/ada"
+
+
 @pytest.fixture(scope="module")
 def rooted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooted]:
     """Watch a task; the container comes when it is watched already."""
     root = tmp_path_factory.mktemp("root")
-    for directory in ("etc/cron.d", "root/.ssh", "home/ada"):
+    for directory in ("etc/cron.d", "root/.ssh", HOME):
         (root / directory).mkdir(parents=True)
     (root / "etc/shadow").write_text("x")
     (root / "root/.ssh/id_rsa").write_text("x")
@@ -81,7 +84,7 @@ def rooted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooted]:
         ("/etc/cron.d/job", "w", True),
         ("/etc/passwd", "w", True),
         ("/etc/passwd", "a", False),
-        ("/home/ada/.bashrc", "w", True),
+        (f"/{HOME}/.bashrc", "w", True),
         ("/root/.aws/credentials", "w", True),  # in a directory that comes with it
     ],
 )
