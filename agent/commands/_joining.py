@@ -54,7 +54,8 @@ def token() -> None:
 
     \b
     Example:
-      vedette pki token create --collector collector.example:4250 --enrolment collector.example:4251
+      vedette pki token create --uses 100 \
+        --collector c.example:4250 --enrolment c.example:4251
       vedette pki token list
       vedette pki token revoke 0123456789ab
     """

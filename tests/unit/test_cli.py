@@ -44,7 +44,7 @@ def test_the_agent_loads_nothing_that_only_people_need() -> None:
     """The agent process has 64 MB: no tables, no colours, no database engines."""
     loaded = loaded_by("import agent.commands.agent")
 
-    assert [] == [name for name in loaded if name in {"duckdb", "pyarrow", "rich", "sqlalchemy"}]
+    assert [] == [name for name in loaded if name in {"cryptography", "dns", "duckdb", "pyarrow", "rich", "sqlalchemy"}]
 
 
 @pytest.mark.parametrize("name", list(cli.SUBCOMMANDS))
