@@ -54,7 +54,7 @@ def token() -> None:
 
     \b
     Example:
-      vedette pki token create --uses 100 \
+      vedette pki token create --uses 100 \\
         --collector c.example:4250 --enrolment c.example:4251
       vedette pki token list
       vedette pki token revoke 0123456789ab
