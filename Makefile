@@ -31,6 +31,7 @@ bench: setup ## measure, beside the budgets: the agent's start, memory and cost 
 	@$(SUDO) $(BIN)/python bench/containers.py
 	@$(BIN)/python -P bench/classify.py
 	@$(BIN)/python bench/ingest.py
+	@$(BIN)/python -P bench/query.py
 	@$(BIN)/python -P bench/intel.py
 	@$(BIN)/python -P bench/dga.py
 

@@ -16,6 +16,7 @@ from sqlalchemy import func
 from sqlalchemy import select
 
 from collector import coverage
+from collector import outbox
 from collector import query
 from collector import schema
 from collector.api.desk import Desk
@@ -49,6 +50,7 @@ class Metrics:
             yield from self._ingest(self._hub)
         yield from self._agents()
         yield from self._findings()
+        yield from self._exports()
 
     def _ingest(self, hub: Hub) -> Iterator[Metric]:
         about = "became durable since this collector started"
@@ -91,3 +93,17 @@ class Metrics:
         for name, number in held:
             suppressed.add_metric([name], number)
         yield suppressed
+
+    def _exports(self) -> Iterator[Metric]:
+        with self._desk.reading() as sql:
+            counts = outbox.counts(sql)
+        abouts = {
+            "waiting": "Findings that an export is still to be told of.",
+            "sent": "Findings that an export was told of.",
+            "dead": "Findings that an export refused for good, and that are kept.",
+        }
+        for what, about in abouts.items():
+            family = GaugeMetricFamily(_P + f"export_{what}", about, labels=["export"])
+            for export, count in sorted(counts.items()):
+                family.add_metric([export], count[what])
+            yield family

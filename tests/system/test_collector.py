@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import sqlite3
 import stat
@@ -562,3 +563,35 @@ def test_findings_are_exported_at_least_once(tmp_path: Path) -> None:
 
         (line,) = (out / "findings.jsonl").read_text().splitlines()
         assert json.loads(line)["title"] == "one"
+
+
+KILLED_BEFORE_THE_NAME = """
+import os, signal, sys
+from pathlib import Path
+from collector import server
+from collector.config import Config
+from collector.events import EventFiles
+
+EventFiles.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+folder = Path(sys.argv[1])
+server.run(Config(listen=f"unix://{folder}/s", state_dir=folder / "state"), ready=lambda _: print("ready", flush=True))
+"""
+
+
+def test_a_collector_killed_before_a_file_has_its_name(tmp_path: Path) -> None:
+    """Committed and hidden: nobody sees half of anything, and the next start shows it, once."""
+    command = [sys.executable, "-c", KILLED_BEFORE_THE_NAME, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == "ready\n"
+        with Stream(f"unix://{tmp_path}/s") as stream:
+            stream.hello()
+            stream.events(made_events(1, 10))
+            assert killed.wait(20) == -signal.SIGKILL
+    assert list((tmp_path / "state" / "events").rglob("part-*")) == []
+
+    with collector(tmp_path) as running, Stream(running.address) as stream:
+        assert stream.hello().events_through == 10
+        stream.events(made_events(1, 12))
+        stream.acknowledged(ingest_pb2.LANE_EVENTS, 12)
+    assert [row["sequence"] for row in events(tmp_path / "state", Filters())] == list(range(1, 13))

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from collector import outbox
+from collector.api.desk import Desk
+from collector.api.metrics import Metrics
 from collector.outbox import Taken
 from collector.sequence import Toll
 from collector.store import Store
@@ -134,3 +136,14 @@ def test_what_is_refused_is_kept_and_counted(bench: Bench, monkeypatch: pytest.M
         bench.told(taken)
 
     assert bench.store.database.run(outbox.counts) == {"hook": {"waiting": 0, "sent": 4, "dead": 2}}
+
+
+def test_prometheus_is_told_what_waits(bench: Bench, tmp_path: Path) -> None:
+    """A destination that takes nothing is seen on a graph, by the name that its section has."""
+    bench.found("a", "b")
+    desk = Desk(tmp_path, None, lambda: bench.now_ns)
+    text = Metrics(desk, None).text().decode()
+    desk.close()
+
+    assert 'vedette_collector_export_waiting{export="hook"} 2.0' in text
+    assert 'vedette_collector_export_dead{export="hook"} 0.0' in text
