@@ -20,6 +20,7 @@ from tests.certificates import Files
 from vedette.v1 import event_pb2
 from vedette.v1 import finding_pb2
 from vedette.v1 import ingest_pb2
+from vedette.v1 import place_pb2
 from vedette.v1 import query_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -123,10 +124,12 @@ class Stream:
         """Send one message of the kind that is named."""
         self._outgoing.put(ingest_pb2.AgentMessage(**message))
 
-    def hello(self, host_id: str = "i-0123456789abcdef0", spool_id: str = "spool") -> ingest_pb2.Welcome:
+    def hello(
+        self, host_id: str = "i-0123456789abcdef0", spool_id: str = "spool", place: place_pb2.Place | None = None
+    ) -> ingest_pb2.Welcome:
         """Say hello; return what is durable."""
         host = ingest_pb2.Host(id=host_id, name="web-1")
-        self.send(hello=ingest_pb2.Hello(host=host, spool_id=spool_id, agent_version="0.1.0"))
+        self.send(hello=ingest_pb2.Hello(host=host, spool_id=spool_id, agent_version="0.1.0", place=place))
         return self.receive().welcome
 
     def findings(self, *findings: finding_pb2.Finding) -> None:
