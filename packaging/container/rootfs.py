@@ -29,7 +29,16 @@ UNUSED = (
 )
 """Nothing of these is read by anything that runs."""
 PROGRAMS = {"python3", "python3.11"}
-DIRECTORIES = {"proc": 0o755, "sys": 0o755, "dev": 0o755, "tmp": 0o1777, "run/vedette": 0o755, "var/lib/vedette": 0o700}
+# /mnt: where the loader mounts cgroup2, in a namespace of its own.
+DIRECTORIES = {
+    "mnt": 0o755,
+    "proc": 0o755,
+    "sys": 0o755,
+    "dev": 0o755,
+    "tmp": 0o1777,
+    "run/vedette": 0o755,
+    "var/lib/vedette": 0o700,
+}
 MISSING = {
     "etc/passwd": "root:x:0:0:root:/:/nonexistent\nvedette:x:65532:65532:vedette:/:/nonexistent\n",
     "etc/group": "root:x:0:\nvedette:x:65532:\n",

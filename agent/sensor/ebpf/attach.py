@@ -68,14 +68,21 @@ def _cgroup2_root() -> str:
     return cgroup2_mount_point() or ("/mnt" if _mount(b"cgroup2", b"/mnt") else "")
 
 
-def cgroup2_mount_point() -> str:
-    """Return where the whole cgroup2 hierarchy is mounted, '' when it is nowhere."""
-    with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
+def cgroup2_mount_point(mountinfo: str = "/proc/self/mountinfo") -> str:
+    """Return where the whole cgroup2 hierarchy is mounted, '' when it is nowhere.
+
+    In a cgroup namespace of its own a container's mount has the root `/`, and is its own part
+    alone; the host's, mounted into it, has `/..` as often as there are levels above.  So the
+    mount that begins highest is taken.
+    """
+    found = ("", "")
+    with Path(mountinfo).open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             before, _, after = line.partition(" - ")
-            if after.startswith("cgroup2 ") and before.split()[3] == "/":
-                return before.split()[4]
-    return ""
+            root, where = before.split()[3:5] if after.startswith("cgroup2 ") else ("?", "")
+            if not root.replace("/..", "").strip("/") and len(root) > len(found[0]):
+                found = (root, where)
+    return found[1]
 
 
 def hook(module: Any, wanted: dict[str, Any]) -> list[tuple[int, ...]]:  # bcc has no types
