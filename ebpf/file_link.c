@@ -11,7 +11,9 @@
 // (AT_EMPTY_PATH) is named by the kernel. A symbolic link may hold any text: it is
 // told as it was written.
 //
-// Blind to: io_uring; links by name to /proc/PID/fd/N, which are
+// By io_uring the same is told by the kernel's copy of the names (prelude_uring.c).
+//
+// Blind to: links by name to /proc/PID/fd/N, which are
 // told as such; the agent itself.
 
 struct file_link_record {
@@ -27,7 +29,7 @@ struct link_call {
 	struct name_source target;
 	struct name_source name;
 	u32 symbolic;
-	u32 reserved;
+	u32 trust; // FLAG_*, VIA_*
 };
 
 static __always_inline void file_link_body(struct task_struct *task, struct link_call *call)
@@ -38,6 +40,7 @@ static __always_inline void file_link_body(struct task_struct *task, struct link
 	if (!record)
 		return;
 	fill_header(&record->header, KIND_file_link, __builtin_offsetof(struct file_link_record, data), task);
+	record->header.flags |= call->trust;
 	record->symbolic = call->symbolic;
 	record->reserved = 0;
 	append_two_names(task, &record->header, sizeof(*record), &record->target, &call->target);
@@ -73,3 +76,20 @@ int file_link_exit(SYS_EXIT_CONTEXT *ctx)
 	file_link_body(current_task(), &call);
 	return 0;
 }
+
+#if KERNEL_HAS(io_kiocb, cmd)
+int file_link_uring(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct uring_call asked = {};
+	if (take_uring_call(&asked) && uring_was_kept(&asked, SLOT_file_link)) {
+		struct io_link *link = (struct io_link *)asked.command;
+		struct link_call call = { .trust = asked.trust | VIA_IO_URING };
+		call.symbolic = asked.opcode == URING_SYMLINKAT;
+		call.target = uring_name_source(uring_first_name(&asked), call.symbolic ? AT_FDCWD : READ(link, old_dfd));
+		call.name = uring_name_source(uring_second_name(&asked), READ(link, new_dfd));
+		file_link_body((struct task_struct *)asked.task, &call);
+	}
+	forget_uring_call(&asked);
+	return 0;
+}
+#endif

@@ -27,6 +27,8 @@
 #define URING_OPENAT2 28
 #define URING_RENAMEAT 35
 #define URING_UNLINKAT 36
+#define URING_SYMLINKAT 38
+#define URING_LINKAT 39
 #define URING_SKIP_SUCCESS (1 << 6) // IOSQE_CQE_SKIP_SUCCESS, and REQ_F_CQE_SKIP is the same bit
 #define URING_ALLOCATED_SLOT (~0U) // IORING_FILE_INDEX_ALLOC
 
@@ -82,7 +84,7 @@ BPF_TABLE("lru_hash", u64, struct uring_call, uring_handed, 256);
 #define URING_BIT(opcode) (1ULL << (opcode))
 #define URING_TOLD                                                                                   \
 	(URING_BIT(URING_OPENAT) | URING_BIT(URING_OPENAT2) | URING_BIT(URING_RENAMEAT) |            \
-	 URING_BIT(URING_UNLINKAT))
+	 URING_BIT(URING_UNLINKAT) | URING_BIT(URING_SYMLINKAT) | URING_BIT(URING_LINKAT))
 
 static __always_inline bool is_uring_told(u32 opcode)
 {
@@ -115,12 +117,22 @@ static __always_inline void keep_names(struct uring_request *asked, void *comman
 	struct io_rename *rename = command;
 	struct io_unlink *unlink = command;
 	struct io_open *open = command;
-	if (opcode == URING_UNLINKAT)
-		return keep_name(&asked->first, READ(unlink, filename));
-	if (opcode != URING_RENAMEAT)
-		return keep_name(&asked->first, READ(open, filename));
-	keep_name(&asked->first, READ(rename, oldpath));
-	keep_name(&asked->second, READ(rename, newpath));
+	struct io_link *link = command;
+	struct filename *first, *second = 0;
+	if (opcode == URING_UNLINKAT) {
+		first = READ(unlink, filename);
+	} else if (opcode == URING_RENAMEAT) {
+		first = READ(rename, oldpath);
+		second = READ(rename, newpath);
+	} else if (opcode == URING_LINKAT || opcode == URING_SYMLINKAT) {
+		first = READ(link, oldpath);
+		second = READ(link, newpath);
+	} else {
+		first = READ(open, filename);
+	}
+	keep_name(&asked->first, first);
+	if (second)
+		keep_name(&asked->second, second);
 }
 
 // An open that neither writes nor creates is told by its file, if at all.

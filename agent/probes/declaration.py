@@ -35,6 +35,8 @@ URING_OPCODES = {
     "openat2": 28,
     "renameat": 35,
     "unlinkat": 36,
+    "symlinkat": 38,
+    "linkat": 39,
 }
 """IORING_OP_*, include/uapi/linux/io_uring.h."""
 

@@ -13,6 +13,7 @@ from agent.probes import header
 from agent.probes.declaration import Hook
 from agent.probes.declaration import Lane
 from agent.probes.declaration import Probe
+from agent.probes.declaration import and_by_uring
 from agent.probes.layout import Layout
 
 RECORD = Layout(
@@ -47,12 +48,14 @@ def _hook(call: str, *, optional: bool = False) -> Hook:
 PROBE = Probe(
     event=FileLink,
     record=RECORD,
-    lanes=(
+    lanes=and_by_uring(
         Lane(
             "system call exit",
             (_hook("linkat"), _hook("symlinkat"), _hook("link", optional=True), _hook("symlink", optional=True)),
-            unseen="links made by io_uring",
         ),
+        "file_link_uring",
+        "linkat",
+        "symlinkat",
     ),
     to_event=to_event,
 )

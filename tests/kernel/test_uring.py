@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.model import FileLink
 from agent.model import FileOpen
 from agent.model import FileRename
 from agent.model import FileUnlink
@@ -138,6 +139,28 @@ def test_rename(sensor: Sensed, tmp_path: Path) -> None:
         event.old_path,
         event.new_path,
         event.flags_raw,
+    )
+    assert "user_memory" not in event.flags
+
+
+@pytest.mark.parametrize(
+    ("opcode", "target", "symbolic"),
+    [pytest.param(39, "old", False, id="hard"), pytest.param(38, "any text", True, id="symbolic")],
+)
+def test_link(sensor: Sensed, tmp_path: Path, opcode: int, target: str, *, symbolic: bool) -> None:
+    """A link is told by the kernel's copy of both names, what a symbolic one holds as it was written."""
+    (tmp_path / "old").touch()
+    where = f"{opcode}, -100, text('{target}'), {HERE}" if opcode == 39 else f"{opcode}, -100, text('{target}'), 0"
+    code = f"os.chdir(sys.argv[1]); setup(); submit(entry({where}, text('new'))); assert results() == [0]"
+    pid = deeds.python(RING + code, str(tmp_path))
+
+    event = sensor.of_pid(FileLink, pid)
+    told = target if symbolic else str(tmp_path / target)
+    assert ("io_uring", str(tmp_path / "new"), told, symbolic) == (
+        event.via,
+        event.path,
+        event.target,
+        event.symbolic,
     )
     assert "user_memory" not in event.flags
 
