@@ -65,6 +65,14 @@ def ship(root: Path, bucket: Bucket, changed_before_s: float) -> int:
     return count
 
 
+def names_in(bucket: Bucket, class_name: str | None = None) -> set[str]:
+    """Return the event files in the bucket, of a class or of all, by their paths below its prefix. Raises OSError."""
+    below = bucket.prefix if class_name is None else f"{bucket.prefix}/class={class_name}"
+    selector = fs.FileSelector(below, recursive=True, allow_not_found=True)
+    paths = (info.path for info in bucket.system.get_file_info(selector) if info.is_file)
+    return {path.removeprefix(bucket.prefix + "/") for path in paths if names.parse_part(path.rpartition("/")[2])}
+
+
 def _settled(folder: Path, changed_before_s: float) -> Iterator[Path]:
     """Yield what has not changed since, having removed what was merged into it: alone that would be read again."""
     parts = parts_of(folder)

@@ -24,15 +24,18 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
+from pyarrow import dataset
 
 from collector import classes
 from collector import columns
 from collector import query
+from collector import shipping
 from collector.classes import OcsfClass
 from collector.errors import ProtocolError
 from collector.errors import StateError
 from collector.events import EventFiles
 from collector.query import Filters
+from collector.shipping import Bucket
 
 MEMORY_LIMIT = "512MB"  # DuckDB would take four fifths of the machine; it spills beyond
 CHUNK_ROWS = 1_000
@@ -112,17 +115,17 @@ def views() -> tuple[str, ...]:
     return ("events", *_VIEWS, "finding")
 
 
-def ask(state_dir: Path, statement: str, url: str | None = None) -> Answer:
+def ask(state_dir: Path, statement: str, url: str | None = None, bucket: Bucket | None = None) -> Answer:
     """Return what `statement` yields. Raises ProtocolError when it may not be run or is wrong, StateError.
 
-    `url` names a database that is not the SQLite file in `state_dir`.
+    `url` names a database that is not the SQLite file in `state_dir`, `bucket` where older event files went.
     """
     held = ExitStack()
     try:
         connection = _connection(held)
         _require_reading(connection, statement)
         words = {word.lower() for word in _WORD.findall(statement)}
-        _make_views(connection, state_dir, words)
+        _make_views(connection, _Kept(EventFiles(state_dir), bucket), words)
         if "finding" in words:
             _load_findings(connection, state_dir, url)
         _close_doors(connection, state_dir)
@@ -160,30 +163,55 @@ def _require_reading(connection: Any, statement: str) -> None:
         raise ProtocolError("one SELECT is taken, and nothing that changes anything")
 
 
-def _make_views(connection: Any, state_dir: Path, words: set[str]) -> None:
-    files = EventFiles(state_dir)
+def _make_views(connection: Any, kept: _Kept, words: set[str]) -> None:
     if "events" in words:
-        _make_source(connection, "events", columns.schema(), [str(path) for path in files.readable()])
+        _make_source(connection, "events", columns.schema(), kept.of())
     for name in words & _VIEWS.keys():
         found, flat = _VIEWS[name]
         schema = columns.schema(found.name)
         source = f"{found.name}_events"
-        _make_source(connection, source, schema, [str(path) for path in files.readable(class_name=found.name)])
+        _make_source(connection, source, schema, kept.of(found.name))
         own = ", ".join(f"{_coalesced(schema, paths)} AS {column}" for column, paths in flat.items())
         connection.execute(f"CREATE VIEW {name} AS SELECT {_HEADER}, {own} FROM {source}")  # noqa: S608  names of ours
 
 
-def _make_source(connection: Any, name: str, schema: pa.Schema, paths: list[str]) -> None:
-    """Make a view of all events in `paths`, with every column of `schema` whether or not a file has it."""
+def _make_source(connection: Any, name: str, schema: pa.Schema, files: _Files) -> None:
+    """Make a view of all events in `files`, with every column of `schema` whether or not a file has it."""
     connection.register("empty", schema.empty_table())
     connection.execute(f"CREATE TABLE {name}_none AS SELECT * FROM empty")  # noqa: S608  a name of ours
     connection.unregister("empty")
-    stored = ""
-    if paths:
-        listed = ", ".join(map(_literal, paths))
-        read = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-        stored = f" UNION ALL BY NAME SELECT * FROM {read}"  # noqa: S608  paths are quoted
-    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_none{stored}")  # noqa: S608  as above
+    sources = [f"{name}_none"]
+    if files.here:
+        listed = ", ".join(map(_literal, files.here))
+        sources.append(f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
+    if files.there:
+        connection.register(f"{name}_there", dataset.dataset(files.there, schema, "parquet", files.system))
+        sources.append(f"{name}_there")
+    union = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)  # noqa: S608  paths are quoted
+    connection.execute(f"CREATE VIEW {name} AS {union}")
+
+
+class _Files(NamedTuple):
+    here: list[str]
+    there: list[str]
+    system: Any
+
+
+class _Kept(NamedTuple):
+    """Event files of a state directory, and those that went into a bucket."""
+
+    files: EventFiles
+    bucket: Bucket | None
+
+    def of(self, class_name: str = "*") -> _Files:
+        """Return the files of a class, each once. Raises OSError."""
+        here = list(self.files.readable(class_name=class_name))
+        if self.bucket is None:
+            return _Files([str(path) for path in here], [], None)
+        there = shipping.names_in(self.bucket, None if class_name == "*" else class_name)
+        # What is in the bucket and not removed here yet is read there.
+        left = [str(path) for path in here if str(path.relative_to(self.files.root)) not in there]
+        return _Files(left, [f"{self.bucket.prefix}/{name}" for name in sorted(there)], self.bucket.system)
 
 
 def _coalesced(schema: pa.Schema, paths: tuple[str, ...]) -> str:

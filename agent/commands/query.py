@@ -41,7 +41,8 @@ CELL_COLUMNS = 60  # of a terminal, when a table is wider than that
 )
 @PLACES[0]
 @click.option("--database", "url", metavar="URL", help="The collector's database_url, when it has one: for `finding`.")
-def command(statement: str, shape: str, state_dir: Path | None, url: str | None) -> None:
+@click.option("--events", "bucket", metavar="URL", help="The collector's events_url, when it has one: read there, too.")
+def command(statement: str, shape: str, state_dir: Path | None, url: str | None, bucket: str | None) -> None:
     """Ask in SQL (DuckDB's) what happened; nothing can be changed by it.
 
     \b
@@ -59,14 +60,15 @@ def command(statement: str, shape: str, state_dir: Path | None, url: str | None)
         WHERE kind = 'process_exec' ORDER BY time DESC LIMIT 20"
       vedette query "SELECT domain, count(*) FROM dns GROUP BY ALL" --format csv
     """
-    from collector import sql  # noqa: PLC0415  engines that `--help` does not need
+    from collector import shipping  # noqa: PLC0415  engines that `--help` does not need
+    from collector import sql  # noqa: PLC0415  as above
     from collector.errors import CollectorFault  # noqa: PLC0415  as above
     from collector.errors import StateError as CollectorStateError  # noqa: PLC0415  as above
 
     folder = state_dir or Config().state_dir
     require_readable(folder)
     try:
-        answer = sql.ask(folder, statement, url)
+        answer = sql.ask(folder, statement, url, shipping.bucket_of(bucket) if bucket else None)
         for line in _LINES[shape](answer.columns, answer.rows):
             click.echo(line)
     except CollectorStateError as exc:

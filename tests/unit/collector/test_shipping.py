@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from collector import compact
+from collector import sql
 from collector.errors import ConfigError
 from collector.events import EventFiles
 from collector.shipping import Bucket
@@ -112,3 +113,21 @@ def test_a_url_that_is_no_bucket(url: str) -> None:
     """It is said with its key."""
     with pytest.raises(ConfigError, match="`events_url`"):
         bucket_of(url)
+
+
+def test_a_question_reads_here_and_there(files: EventFiles, bucket: Bucket) -> None:
+    """Events that left are asked for as those that stayed; one that is in both places, after a kill, is there once."""
+    path = aged(write(files, 1, 3))
+    content = path.read_bytes()
+    ship(files.root, bucket, OLD_S)
+    write(files, 4, 6)
+    path.write_bytes(content)
+    state_dir = files.root.parent
+
+    def asked(statement: str) -> list[tuple[int, ...]]:
+        return list(sql.ask(state_dir, statement, None, bucket).rows)
+
+    assert asked("SELECT sequence FROM events ORDER BY 1") == [(number,) for number in range(1, 7)]
+    assert asked("SELECT count(*) FROM process WHERE pid = 41 AND exit_code = 0") == [(6,)]
+    assert asked("SELECT count(*) FROM dns") == [(0,)]
+    assert there(bucket, files) == [1, 2, 3]
