@@ -17,11 +17,12 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 packages=(
     python3-bpfcc 'libbpf1|libbpf0'
     'bpftool|linux-tools-common' busybox conmon containerd curl debootstrap gcc gdb git iproute2 libc6-dev libcap2-bin logrotate
-    make mmdebstrap ncat nftables openssh-client perl podman postgresql procps rpm runc shellcheck socat strace sudo systemd
+    make mmdebstrap ncat nftables openssh-client perl podman procps rpm runc shellcheck socat strace sudo systemd
     umoci util-linux 'kubectl|kubernetes-client'
 )
-# Servers that start by themselves where systemd does: nobody who wants to run tests asked for an open port 22.
-[ -d /run/systemd/system ] || packages+=(cron openssh-server)
+# Servers that start by themselves where systemd does: nobody who wants to run tests asked for an open port 22,
+# or for a database. Tests that want them skip there, and say so.
+[ -d /run/systemd/system ] || packages+=(cron openssh-server postgresql)
 
 # What ordinary work is done with in make soak, beside these (packaging/setup.sh soak).
 ordinary=(
