@@ -36,17 +36,19 @@ def of(events: Sequence[event_pb2.Event]) -> list[event_pb2.Event]:
     return [event for event in events if event.HasField("container") and 0 < len(event.container.id) <= ID_CHARACTERS]
 
 
-def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> None:
-    """Keep what was told, and fill the findings that wait for it."""
+def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> list[dict[str, Any]]:
+    """Keep what was told, and fill the findings that wait for it; return these as they are now."""
+    filled = []
     for event in told:
         _put(sql, host_id, event)
-        _fill(sql, host_id, event.container)
+        filled += _fill(sql, host_id, event.container)
     if told:
         table = schema.containers
         newest_ns = max(event.at_ns for event in told)
         over = select(table.c.at_ns).where(_mine(host_id)).order_by(table.c.at_ns.desc()).offset(KEPT).limit(1)
         oldest_ns = max(newest_ns - KEEP_NS, (sql.execute(over).scalar() or 0) + 1)
         sql.execute(delete(table).where(_mine(host_id), table.c.at_ns < oldest_ns))
+    return filled
 
 
 def completed(sql: Connection, host_id: str, occurrence: finding_pb2.Finding) -> finding_pb2.Finding:
@@ -96,7 +98,8 @@ def _added(before: event_pb2.Container | None, told: event_pb2.Container) -> eve
     return after
 
 
-def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> None:
+def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> list[dict[str, Any]]:
+    filled = []
     table = schema.findings
     query = select(table.c.id, table.c.document).where(
         table.c.host_id == host_id, table.c.container_id == _text(container.id)
@@ -105,6 +108,8 @@ def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> None
         document = whereabouts.completed(json.loads(row["document"]), container)
         if document is not None:
             sql.execute(update(table).where(table.c.id == row["id"]).values(document=json.dumps(document)))
+            filled.append(document)
+    return filled
 
 
 def _mine(host_id: str) -> Any:

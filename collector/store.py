@@ -150,9 +150,10 @@ class Store:
         def work(sql: Connection) -> int:
             rows = sql.execute(query).all()
             for id_, kept, bits in rows:
-                document = json.dumps(guardduty.placed(json.loads(kept), origin))
-                values = {"document": document, "place_bits": bits | known}
+                document = guardduty.placed(json.loads(kept), origin)
+                values = {"document": json.dumps(document), "place_bits": bits | known}
                 sql.execute(update(table).where(table.c.id == id_).values(values))
+                outbox.note(sql, self.exports, document, self._now_ns())
             return len(rows)
 
         return self.database.run(work)
@@ -167,7 +168,8 @@ class Store:
 
         def work(sql: Connection) -> None:
             row = spools.held(sql, key, self._epoch(key))
-            containers.keep(sql, key.host_id, told)
+            for document in containers.keep(sql, key.host_id, told):
+                outbox.note(sql, self.exports, document, self._now_ns())
             spools.put(sql, key, spools.moved(row, "events", toll) | {"last_seen_at_ns": self._now_ns()})
             if part is not None:
                 spools.commit_staged(sql, key, self._collector_id, part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,15 @@ from collector.triage import say
 from tests.unit.collector.made import NOW_NS
 from tests.unit.collector.made import ORIGIN
 from tests.unit.collector.made import SECOND_NS
+from tests.unit.collector.made import container
+from tests.unit.collector.made import event
 from tests.unit.collector.made import finding
+from tests.unit.collector.made import task
+from tests.unit.collector.made import workload
 from tests.unit.collector.test_store import HELLO
 from tests.unit.collector.test_store import KEY
+from vedette.v1 import event_pb2
+from vedette.v1 import place_pb2
 
 REPEAT_NS = 900 * SECOND_NS
 
@@ -63,6 +70,26 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def shown(taken: list[Taken]) -> list[tuple[str, int]]:
     return [(one.document["title"], one.document["service"]["count"]) for one in taken]
+
+
+def test_a_finding_that_is_completed_later_is_told_again(bench: Bench) -> None:
+    """What the destination has lacks a task, or a pod; both come when the interval is over, and nothing else does."""
+    made = finding(1, container=container())
+    bench.store.keep_findings(ORIGIN, KEY, [made], Toll(1))
+    bench.told(bench.take())
+    bench.store.complete(replace(ORIGIN, place=place_pb2.Place(task=task())))
+    pod = event_pb2.Container(id=container().id, workload=workload())
+    bench.store.advance_events(KEY, Toll(1), [event(1, container=pod)])
+    assert [] == bench.take()
+    bench.now_ns += REPEAT_NS
+
+    [whole] = bench.take()
+    assert "ecsClusterDetails" in whole.document["resource"]
+    assert "web" == whole.document["resource"]["kubernetesDetails"]["kubernetesWorkloadDetails"]["name"]
+    bench.told([whole])
+    bench.store.advance_events(KEY, Toll(2), [event(2, container=pod)])
+    bench.now_ns += REPEAT_NS
+    assert [] == bench.take()
 
 
 def test_the_first_at_once_and_repeats_at_their_time(bench: Bench) -> None:
