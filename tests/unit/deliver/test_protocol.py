@@ -113,6 +113,10 @@ def test_the_collector_does_what_its_table_says(
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
+def lane_of(message: ingest_pb2.AgentMessage) -> int:
+    return message.evicted.lane or (Lane.FINDINGS if message.HasField("findings") else Lane.EVENTS).value
+
+
 class Durable:
     """What a collector has on disk: the content of each number, and what it knows to be lost."""
 
@@ -203,9 +207,17 @@ class Conversations(RuleBasedStateMachine):
         self.serving = Serving(self.durable)
         self.to_agent = deque([("welcome", lane, self.durable.through[lane]) for lane in Lane])
 
-    @rule()
-    def send(self) -> None:
-        self.sends()
+    @rule(sent=st.integers(1, 8), heard=st.integers(0, 8), times=st.integers(1, 2))
+    def talk(self, sent: int, heard: int, times: int) -> None:
+        """Get on: some messages leave, some of them arrive, perhaps twice."""
+        if self.session.state is State.WAITING:
+            self.dial()
+        if self.session.state is State.CONNECTING:
+            self.agent_hears()
+        for _ in range(sent):
+            self.sends()
+        for _ in range(heard):
+            self.collector_hears(times)
 
     def sends(self) -> bool:
         for lane, reached in dict(self.session.room()).items():
@@ -216,14 +228,20 @@ class Conversations(RuleBasedStateMachine):
                 return True
         return False
 
+    @precondition(lambda self: len(self.to_collector) > 1)
     @rule()
-    def collector_hear(self) -> None:
-        self.collector_hears()
+    def lanes_overtake(self) -> None:
+        """What is of different lanes has no order; a lane has."""
+        first, second = (self.to_collector.popleft() for _ in range(2))
+        swapped = lane_of(first) != lane_of(second)
+        self.to_collector.extendleft([first, second] if swapped else [second, first])
 
-    def collector_hears(self) -> bool:
+    def collector_hears(self, times: int = 1) -> bool:
         if self.serving is None or not self.to_collector:
             return False
-        self.serving.take(self.to_collector.popleft())
+        message = self.to_collector.popleft()
+        for _ in range(times):
+            self.serving.take(message)
         return True
 
     @rule(again=st.booleans())
@@ -258,7 +276,18 @@ class Conversations(RuleBasedStateMachine):
             self.spool.acked(lane, number, self.spool.spool_id)
         return True
 
-    @rule(written=st.booleans(), swallowed=st.booleans())
+    @rule(
+        whose=st.sampled_from(["the network's", "the collector's", "the agent's"]),
+        written=st.booleans(),
+        swallowed=st.booleans(),
+    )
+    def end(self, whose: str, *, written: bool, swallowed: bool) -> None:
+        self.cut(written=written and whose != "the collector's", swallowed=swallowed)
+        if whose == "the agent's":
+            self.spool.close()  # kill -9 leaves the same: test_spool_crash.py
+            self.spool = Spool(self.place, counters=Counters(), limit_bytes=LIMIT_BYTES)
+            self.session = Session()
+
     def cut(self, *, written: bool, swallowed: bool = False) -> None:
         """The agent's end breaks; the collector may read on for a while, and write or not what it read."""
         while swallowed and self.collector_hears():
@@ -270,17 +299,6 @@ class Conversations(RuleBasedStateMachine):
         self.to_agent.clear()
         if self.session.state in {State.CONNECTING, State.STREAMING}:
             self.session.broken(0)
-
-    @rule()
-    def collector_dies(self) -> None:
-        self.cut(written=False)
-
-    @rule(written=st.booleans())
-    def agent_dies(self, *, written: bool) -> None:
-        self.cut(written=written)
-        self.spool.close()  # kill -9 leaves the same: test_spool_crash.py
-        self.spool = Spool(self.place, counters=Counters(), limit_bytes=LIMIT_BYTES)
-        self.session = Session()
 
     @invariant()
     def what_is_acknowledged_is_durable(self) -> None:
