@@ -42,7 +42,7 @@ def compile_part(request: dict[str, Any], names: list[str]) -> Part:
     probes = {probe["name"]: probe for probe in request["probes"] if probe["name"] in names}
     types = KernelTypes()
     try:
-        with tempfile.TemporaryDirectory(prefix="vedette-") as tree:
+        with kernel_tree.folder() as tree:
             module, refused = _compile_what_can_be(types, request, probes, tree)
         _name_function(module, types)
         wrong = selfcheck.wrong_offsets(module, types, _joined(request, probes))

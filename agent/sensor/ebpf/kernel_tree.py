@@ -8,8 +8,15 @@ Runs in the loader child: standard library only, compatible with Python 3.9.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 
 from agent.sensor.ebpf import casts
@@ -50,6 +57,45 @@ _DEFINITION = re.compile(r"\bstruct (\w+)\s*\{")
 _HAS = re.compile(r"\bKERNEL_HAS\((\w+), (\w+)\)")
 _VALUE = re.compile(r"\bKERNEL_VALUE\((\w+), (\w+)\)")
 _OFFSET = re.compile(r"\bKERNEL_OFFSET\((\w+), (\w+)\)")
+
+
+_PREFIX = "vedette-tree-"
+_ABOUT_NS = 60_000_000_000  # between the making of a folder and its lock; a loader is done with it in 3
+
+
+@contextmanager
+def folder() -> Iterator[str]:
+    """Yield a folder for a tree, and remove it.
+
+    A loader that is killed cannot: each removes what it finds of earlier ones. They held a lock on their folder for
+    as long as they lived.
+    """
+    _sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as made:
+        lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(OSError):  # a file system without locks: nobody else can take it either
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            yield made
+        finally:
+            os.close(lock)
+
+
+def _sweep(place: Path) -> None:
+    """Remove our folders that nobody holds; one that is new may be about to be held."""
+    for left in place.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if _is_stale(os.fstat(lock)):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _is_stale(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and time.time_ns() - found.st_mtime_ns > _ABOUT_NS
 
 
 def structs_named(text: str, types: KernelTypes) -> list[str]:
