@@ -134,7 +134,7 @@ class Site:
 
     def _collector(self, name: str) -> Collector:
         folder = self._folder / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         return Collector(folder, self.settings)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 
 from collector import query
@@ -17,10 +18,14 @@ from collector.store import Store
 from tests.chaos import site
 from tests.postgres import Postgres
 from tests.postgres import postgres
+from tests.system.collecting import Stream
+from tests.system.collecting import collector
 from tests.unit.collector.made import ORIGIN
+from tests.unit.collector.made import events as made_events
 from tests.unit.collector.made import finding
 from tests.unit.collector.test_store import HELLO
 from tests.unit.collector.test_store import KEY
+from vedette.v1 import ingest_pb2
 
 WAIT_S = 60.0
 THREADS = 4
@@ -77,3 +82,30 @@ def test_agents_move_between_collectors_and_nothing_is_lost_or_doubled(tmp_path:
 
         chaos.finish(WAIT_S)
         chaos.check()
+
+
+def test_a_collector_that_is_cut_off_keeps_nothing_more(tmp_path: Path, database: Postgres) -> None:
+    """The agent dials another while the first has its events in hand still: they are there once, by the second."""
+    settings = f'database_url = "{database.url}"\n'
+    for name in ("slow", "quick"):
+        (tmp_path / name).mkdir()
+    with (
+        collector(tmp_path / "slow", settings + "flush_interval_s = 3.0\n") as slow,
+        collector(tmp_path / "quick", settings) as quick,
+        Stream(slow.address) as cut_off,
+        Stream(quick.address) as moved,
+    ):
+        cut_off.hello()
+        cut_off.events(made_events(1, 10))
+        cut_off.findings(finding(1))
+        cut_off.acknowledged(ingest_pb2.LANE_FINDINGS, 1)
+        welcome = moved.hello()
+        assert (welcome.findings_through, welcome.events_through) == (1, 0)
+        moved.events(made_events(1, 12))
+        moved.acknowledged(ingest_pb2.LANE_EVENTS, 12)
+        code, why = cut_off.error()
+
+        assert (code, "newer stream" in why) == (grpc.StatusCode.ABORTED, True)
+        kept = [[row["sequence"] for row in query.events(one.state_dir, Filters())] for one in (slow, quick)]
+        assert kept == [[], list(range(1, 13))]
+        assert list((slow.state_dir / "events").rglob("*.tmp")) == []
