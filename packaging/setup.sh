@@ -16,7 +16,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 # namespaces, the C compiler that checks record layouts. `a|b`: the first one that this release has.
 packages=(
     python3-bpfcc 'libbpf1|libbpf0'
-    'bpftool|linux-tools-common' busybox conmon containerd curl debootstrap gcc gdb git iproute2 libc6-dev libcap2-bin logrotate
+    'bpftool|linux-tools-common' busybox conmon containerd curl debootstrap gcc gdb git gnupg iproute2 libc6-dev libcap2-bin logrotate
     make mmdebstrap ncat nftables openssh-client perl podman procps rpm runc shellcheck socat strace sudo systemd
     umoci util-linux 'kubectl|kubernetes-client'
 )

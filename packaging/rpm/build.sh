@@ -72,7 +72,8 @@ rpmbuild --quiet -bb --target "$arch" \
     --define "vedette_version ${version//-/~}" --define "vedette_python $python" --define "vedette_root $root" \
     --define "vedette_work $work" --define "vedette_source $PWD" packaging/rpm/vedette.spec
 for package in "$work"/top/RPMS/"$arch"/*.rpm; do
-    [ -z "$key" ] || rpmsign --define "_gpg_name $key" --addsign "$package" >/dev/null
+    # Debian's rpm looks for gpg under a name that Debian has no more.
+    [ -z "$key" ] || rpmsign --define "__gpg $(command -v gpg)" --define "_gpg_name $key" --addsign "$package" >/dev/null
     name=$(basename "$package" ".$arch.rpm")
     cp "$package" "$out/$name.py${python/./}.$arch.rpm"
     say "$out/$name.py${python/./}.$arch.rpm, $(($(stat -c %s "$package") / 1048576)) MiB"

@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -214,9 +215,23 @@ def found(host: Host) -> str:
     return host.run("vedette", "findings", "--collector", SOCKET)
 
 
-def test_wheels_of_another_processor_are_packed(tmp_path: Path) -> None:
+@pytest.fixture
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the name of a key to sign with, which nobody will ever trust, in a keyring of its own."""
+    home = Path(tempfile.mkdtemp(prefix="gpg-"))  # its agent's socket needs a short path
+    monkeypatch.setenv("GNUPGHOME", str(home))
+    name = "vedette-test@packages.example"
+    options = ("--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "")
+    run("gpg", *options, "--quick-generate-key", name, "rsa2048", "sign", "1d")
+    (tmp_path / "public.asc").write_text(run("gpg", "--armor", "--export", name))
+    yield name
+    subprocess.run(("gpgconf", "--kill", "all"), check=False, capture_output=True)
+    shutil.rmtree(home)
+
+
+def test_wheels_of_another_processor_are_packed_and_signed(tmp_path: Path, key: str) -> None:
     """For the other architecture, and a Python that need not be here: right files, nothing of this machine's."""
-    run("bash", BUILD, "--out", tmp_path, "--only", "agent", "--arch", "aarch64", "--python", "3.12")
+    run("bash", BUILD, "--out", tmp_path, "--only", "agent", "--arch", "aarch64", "--python", "3.12", "--key", key)
     (package,) = tmp_path.glob("*.rpm")
     files = run("rpm", "-qpl", package).split("\n")
     native = [path for path in files if path.endswith(".so")]
@@ -225,6 +240,14 @@ def test_wheels_of_another_processor_are_packed(tmp_path: Path) -> None:
     assert native
     assert [] == [path for path in native if "x86_64" in path or "cpython-311" in path]
     assert "python(abi) = 3.12" in run("rpm", "-qp", "--requires", package)
+    keys = ("rpmkeys", "--dbpath", str(tmp_path / "keys"))
+    assert "NOKEY" in subprocess.run((*keys, "-Kv", package), capture_output=True, text=True, check=False).stdout
+    run(*keys, "--import", tmp_path / "public.asc")
+    assert "signatures OK" in run(*keys, "-K", package)
+    with package.open("r+b") as changed:
+        changed.seek(-100, 2)
+        changed.write(b"changed")
+    assert "NOT OK" in subprocess.run((*keys, "-K", package), capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.parametrize(("unit", "limit"), [("vedette-agent", 5.0), ("vedette-collector", 2.5)])
