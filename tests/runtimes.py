@@ -178,10 +178,10 @@ class Containerd:
         )
         return call(request, timeout=WAIT_S)
 
-    def pod(self, name: str, namespace: str) -> Pod:
-        """Start a pod in the network of the host, in a cgroup as a kubelet names it."""
+    def pod(self, name: str, namespace: str, host: cri_pb2.NamespaceOption | None = None) -> Pod:
+        """Start a pod in the network of the host, or in more of it, in a cgroup as a kubelet names it."""
         uid = str(uuid.uuid4())
-        host = cri_pb2.NamespaceOption(network=cri_pb2.NODE)
+        host = host or cri_pb2.NamespaceOption(network=cri_pb2.NODE)
         config = cri_pb2.PodSandboxConfig(
             metadata={"name": name, "uid": uid, "namespace": namespace},
             log_directory=str(self.folder / "logs"),
