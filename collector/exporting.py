@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -32,6 +33,7 @@ class Exporting:
         self._keeping = keeping
         self._section = section
         self._export = exports.open_export(section)
+        self._ending = threading.Event()
         self._thread = ThreadPoolExecutor(1, f"export-{section.name}")
 
     async def run(self) -> None:
@@ -50,6 +52,7 @@ class Exporting:
                 if not busy:
                     await asyncio.sleep(POLL_S)
         finally:
+            self._ending.set()
             self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _step(self) -> bool:
@@ -70,8 +73,15 @@ class Exporting:
         return True
 
     def _send(self, taken: list[Taken]) -> dict[int, str]:
+        refused: dict[int, str] = {}
+        size = self._export.at_once
         try:
-            return self._export.send([one.document for one in taken])
+            for first in range(0, len(taken), size):
+                if self._ending.is_set():
+                    raise Unsent("the collector is stopping")
+                some = self._export.send([one.document for one in taken[first : first + size]])
+                refused |= {first + number: reason for number, reason in some.items()}
+            return refused  # noqa: TRY300
         except (LookupError, TypeError, ValueError) as exc:  # of a finding that is not as it should be, or an answer
             raise Unsent(f"{type(exc).__name__}: {exc}") from exc
 

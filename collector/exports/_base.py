@@ -16,6 +16,7 @@ from collector.errors import HostUnsupported
 INTERVALS_S = {"15m": 900, "1h": 3600, "6h": 21_600}
 """GuardDuty's FindingPublishingFrequency: FIFTEEN_MINUTES, ONE_HOUR, SIX_HOURS."""
 TIMEOUT_S = 10.0  # for a destination to answer
+TOGETHER = 100  # findings that go in one message, or nearly
 
 
 class Unsent(HostUnsupported):
@@ -40,6 +41,9 @@ class Section(NamedTuple):
 
 class Export(Protocol):
     """A destination."""
+
+    at_once: int
+    """How many findings `send` is given: one where each takes its time: a collector that ends waits for that."""
 
     def send(self, documents: Sequence[dict[str, Any]]) -> dict[int, str]:
         """Deliver findings in GuardDuty's shape; return those refused for good, by position, and why.

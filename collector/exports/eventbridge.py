@@ -14,6 +14,7 @@ from collector.errors import ConfigError
 from collector.exports._aws import AwsSettings
 from collector.exports._aws import call
 from collector.exports._aws import client
+from collector.exports._base import TOGETHER
 from collector.exports._base import Section
 from collector.exports._base import Unsent
 from collector.formats.eventbridge import DETAIL_TYPE
@@ -41,6 +42,8 @@ def check(settings: Settings) -> None:
 
 class Destination:
     """A bus."""
+
+    at_once = TOGETHER
 
     def __init__(self, section: Section) -> None:
         self._section = section

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from collector.errors import ConfigError
+from collector.exports._base import TOGETHER
 from collector.exports._base import Section
 from collector.exports._base import Unsent
 from collector.exports._base import line
@@ -38,6 +39,8 @@ def check(settings: Settings) -> None:
 
 class Destination:
     """A file."""
+
+    at_once = TOGETHER
 
     def __init__(self, section: Section) -> None:
         self._section = section

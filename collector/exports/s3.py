@@ -15,6 +15,7 @@ from typing import Any
 from collector.exports._aws import AwsSettings
 from collector.exports._aws import call
 from collector.exports._aws import client
+from collector.exports._base import TOGETHER
 from collector.exports._base import Section
 from collector.exports._base import line
 
@@ -37,6 +38,8 @@ def check(settings: Settings) -> None:
 
 class Destination:
     """A bucket."""
+
+    at_once = TOGETHER
 
     def __init__(self, section: Section) -> None:
         self._section = section

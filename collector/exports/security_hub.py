@@ -8,6 +8,7 @@ from typing import Any
 from collector.exports._aws import AwsSettings as Settings
 from collector.exports._aws import call
 from collector.exports._aws import client
+from collector.exports._base import TOGETHER
 from collector.exports._base import Section
 
 FORMAT = "asff"
@@ -22,6 +23,8 @@ def check(settings: Settings) -> None:
 
 class Destination:
     """A Security Hub."""
+
+    at_once = TOGETHER
 
     def __init__(self, section: Section) -> None:
         self._section = section

@@ -17,6 +17,7 @@ import msgspec
 
 from collector.errors import ConfigError
 from collector.exports._base import TIMEOUT_S
+from collector.exports._base import TOGETHER
 from collector.exports._base import Section
 from collector.exports._base import Unsent
 from collector.exports._base import line
@@ -55,6 +56,8 @@ def check(settings: Settings) -> None:
 
 class Destination:
     """A receiver of syslog."""
+
+    at_once = TOGETHER
 
     def __init__(self, section: Section) -> None:
         self._section = section

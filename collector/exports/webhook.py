@@ -58,6 +58,8 @@ def check(settings: Settings) -> None:
 class Destination:
     """A web server."""
 
+    at_once = 1  # each is a request
+
     def __init__(self, section: Section) -> None:
         self._section = section
         self._opener = urllib.request.build_opener(_NoRedirect)

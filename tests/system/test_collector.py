@@ -595,3 +595,21 @@ def test_a_collector_killed_before_a_file_has_its_name(tmp_path: Path) -> None:
         stream.events(made_events(1, 12))
         stream.acknowledged(ingest_pb2.LANE_EVENTS, 12)
     assert [row["sequence"] for row in events(tmp_path / "state", Filters())] == list(range(1, 13))
+
+
+def test_a_destination_that_hangs_does_not_hold_a_collector_that_ends(tmp_path: Path) -> None:
+    """Nor the agent: its findings are acknowledged, and told when the destination answers again."""
+    (tmp_path / "secret").write_text("x")
+    with closing(socket.create_server(("127.0.0.1", 0))) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/"
+        settings = f'[[export]]\nname = "hook"\ntype = "webhook"\nurl = "{url}"\nsecret_file = "{tmp_path}/secret"\n'
+        with collector(tmp_path, settings) as running, Stream(running.address) as stream:
+            stream.hello()
+            stream.findings(*(finding(number, type=f"A:Runtime/B{number}") for number in range(1, 21)))
+            stream.acknowledged(ingest_pb2.LANE_FINDINGS, 20)
+            mute.settimeout(20)
+            connection, _ = mute.accept()
+            began_s = time.monotonic()
+            assert running.terminate() == 0
+            assert time.monotonic() - began_s < 60, "it waited for more than the one that it was telling"
+            connection.close()
