@@ -161,6 +161,18 @@ def test_health_is_kept(store: Store, tmp_path: Path) -> None:
     assert row["probes"][0]["blind_findings"] == ["A:B/C"]
 
 
+def test_what_an_agent_uses_and_has_can_be_read(store: Store, tmp_path: Path) -> None:
+    """Processor time, what waits, the clock and the policy, as far as the agent says them; and its labels."""
+    store.keep_health(KEY, ingest_pb2.Health())
+    assert {} == json.loads(agent(tmp_path)["standing"])
+
+    said = {"cpu_ms": 5, "spool_findings": 0, "spool_events": 7, "spool_bytes": 4096, "clock_offset_ms": -3}
+    standing = {"mode": "managed", "version": "v", "refused_version": "w", "refused": "no such kind"}
+    store.keep_health(KEY, ingest_pb2.Health(**said, policy=standing))
+
+    assert said | {"policy": standing} == json.loads(agent(tmp_path)["standing"])
+
+
 def test_where_an_agent_is_can_be_read(store: Store, tmp_path: Path) -> None:
     """Instance, cluster and what is not known, and why, stand with the agent, and a later health replaces them."""
     store.keep_health(KEY, ingest_pb2.Health(place=place()))
