@@ -137,7 +137,7 @@ class Keeping:
 
     async def settle(self, key: AgentKey) -> None:
         """Let what is staged of a spool show or go, as the database says. Raises StateError."""
-        committed = await self.in_sql(partial(self.store.committed))
+        committed = await self.in_sql(partial(self.store.committed, key))
         await self.on_disk(partial(self.files.settle, committed, key))
 
 

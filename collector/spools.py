@@ -81,10 +81,13 @@ def commit_staged(sql: Connection, key: AgentKey, collector_id: str, part: Part)
         sql.execute(insert(table).values(values | key._asdict() | {"collector_id": collector_id}))
 
 
-def committed(sql: Connection, collector_id: str) -> dict[AgentKey, Part]:
-    """Return the last files of each spool that count, of those that this collector wrote."""
+def committed(sql: Connection, collector_id: str, key: AgentKey | None = None) -> dict[AgentKey, Part]:
+    """Return the last files of each spool that count, or of one, of those that this collector wrote."""
     table = schema.staged
-    rows = sql.execute(select(table).where(table.c.collector_id == collector_id)).mappings()
+    query = select(table).where(table.c.collector_id == collector_id)
+    if key is not None:
+        query = query.where(table.c.host_id == key.host_id, table.c.spool_id == key.spool_id)
+    rows = sql.execute(query).mappings()
     return {AgentKey(r["host_id"], r["spool_id"]): Part(r["spool_id"], r["first"], r["last"]) for r in rows}
 
 

@@ -176,9 +176,9 @@ class Store:
 
         self.database.run(work)
 
-    def committed(self) -> dict[AgentKey, Part]:
-        """Return the last files of each spool that count, of those that this collector wrote. Raises StateError."""
-        return self.database.run(lambda sql: spools.committed(sql, self._collector_id))
+    def committed(self, key: AgentKey | None = None) -> dict[AgentKey, Part]:
+        """Return the last files of each spool that count, or of one, that this collector wrote. Raises StateError."""
+        return self.database.run(lambda sql: spools.committed(sql, self._collector_id, key))
 
     def keep_health(self, key: AgentKey, health: ingest_pb2.Health) -> None:
         """Keep an agent's latest health. Raises StateError."""
