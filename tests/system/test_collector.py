@@ -64,6 +64,12 @@ def agent(state_dir: Path) -> dict[str, Any]:
     return row
 
 
+def welcomed(stream: Stream) -> tuple[int, int, int]:
+    """Say hello; return up to where findings and events are durable, and the protocol."""
+    welcome = stream.hello()
+    return welcome.findings_through, welcome.events_through, welcome.protocol
+
+
 def run_to_its_end(folder: Path, settings: str, listen: str = "127.0.0.1:0") -> tuple[int, str]:
     """Return exit status and standard error of a collector that cannot start."""
     made = Collector(folder, settings, listen)
@@ -76,7 +82,7 @@ def run_to_its_end(folder: Path, settings: str, listen: str = "127.0.0.1:0") -> 
 def test_acknowledged_findings_and_events_survive_kill_9(running: Collector) -> None:
     """What was acknowledged is in the store after the hardest end, once, and the next welcome says so."""
     with Stream(running.address) as stream:
-        assert stream.hello() == ingest_pb2.Welcome(protocol=1)
+        assert welcomed(stream) == (0, 0, 1)
         stream.findings(finding(1), finding(2))
         stream.events(made_events(1, 100))
         stream.acknowledged(FINDINGS, 2)
@@ -87,7 +93,7 @@ def test_acknowledged_findings_and_events_survive_kill_9(running: Collector) -> 
     assert sequences(running.state_dir) == list(range(1, 101))
     running.start()
     with Stream(running.address) as stream:
-        assert stream.hello() == ingest_pb2.Welcome(findings_through=2, events_through=100, protocol=1)
+        assert welcomed(stream) == (2, 100, 1)
 
 
 def test_a_resend_after_kill_9_arrives_once(running: Collector) -> None:
@@ -220,9 +226,9 @@ def test_the_newest_stream_of_an_agent_wins(running: Collector) -> None:
         old.findings(finding(1))
         old.acknowledged(FINDINGS, 1)
 
-        welcome = new.hello()
+        welcome = welcomed(new)
 
-        assert welcome == ingest_pb2.Welcome(findings_through=1, events_through=10, protocol=1)
+        assert welcome == (1, 10, 1)
         assert old.error()[0] == grpc.StatusCode.ABORTED
         new.events(made_events(1, 11))
         new.acknowledged(EVENTS, 11)
