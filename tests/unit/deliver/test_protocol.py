@@ -173,15 +173,20 @@ class Conversations(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "spool"):
             return
+        try:
+            self.bring_the_rest()
+        finally:
+            self.spool.close()
+            shutil.rmtree(self.place)
+        for lane in Lane:
+            assert self.made[lane] == len(self.durable.kept[lane]) + self.durable.evicted[lane]
+
+    def bring_the_rest(self) -> None:
         self.cut(written=True)
         self.dial()
         for _ in range(10_000):
             if not (self.sends() | self.collector_hears() | self.agent_hears()) and not self.writes():
                 break
-        self.spool.close()
-        shutil.rmtree(self.place)
-        for lane in Lane:
-            assert self.made[lane] == len(self.durable.kept[lane]) + self.durable.evicted[lane]
 
     @rule(size=st.sampled_from([10, 3_000]))
     def find(self, size: int) -> None:
