@@ -22,6 +22,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "packaging" / "rpm" / "build.sh"
 SOCKET = "unix:///run/vedette-collector/collector.sock"
+SIMULATED = ("FilelessExecution", "Execution:Runtime/SuspiciousCommand", "ProcessInjection.Proc", "ReverseShell")
+"""Done on the host: found within the unit's sandbox."""
 LEFT = ("/etc/vedette", "/var/lib/vedette", "/var/lib/vedette-collector")
 """Configuration and state, which a removal leaves."""
 
@@ -189,10 +191,12 @@ def test_a_host_from_installation_to_removal(installed: Host, packages: Path) ->
     assert "39 of 39 probes attached" in host.run("systemctl", "show", "--property=StatusText", "vedette-agent")
     assert "MemoryMax=" in host.run("cat", "/run/systemd/generator/vedette-agent.service.d/50-size.conf")
 
-    host.run("vedette", "simulate", "FilelessExecution")
-    wait_for(lambda: "FilelessExecution" in found(host))
+    for name in SIMULATED:
+        host.run("vedette", "simulate", name)
+    wait_for(lambda: [] == [name for name in SIMULATED if name not in found(host)])
+    assert "0" == host.run("systemctl", "show", "--property=NRestarts", "--value", "vedette-agent").strip()
     host.run("systemctl", "stop", "vedette-collector")
-    host.run("vedette", "simulate", "ReverseShell")
+    host.run("vedette", "simulate", "SuspiciousTool")
     time.sleep(1)  # the finding is in the spool a moment after the deed
     (following,) = (packages / "next").glob("*.rpm")
     shutil.copy2(following, host.root / "next.rpm")
@@ -200,7 +204,7 @@ def test_a_host_from_installation_to_removal(installed: Host, packages: Path) ->
     assert host.run("rpm", "-q", "vedette").strip().endswith(f"-2.{platform.machine()}")
     assert host.status("systemctl", "is-active", "--quiet", "vedette-agent") == 0
     host.run("systemctl", "start", "vedette-collector")
-    wait_for(lambda: "ReverseShell" in found(host))
+    wait_for(lambda: "SuspiciousTool" in found(host))
 
     owned = set(host.run("rpm", "-ql", "vedette", "vedette-collector").split("\n"))
     host.run("rpm", "--erase", "vedette-collector", "vedette")
