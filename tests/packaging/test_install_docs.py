@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 import botocore.session
 import pytest
 from botocore import xform_name
+
+from tests.packaging.test_eks import has_kustomize
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ("eks", "fargate", "ssm")
@@ -86,7 +87,7 @@ def test_vedette_takes_its_options(command: list[str]) -> None:
     assert [] == [word for word in own if word.startswith("--") and word not in told.stdout]
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+@pytest.mark.skipif(not has_kustomize(), reason="needs kubectl 1.24 or newer")
 @pytest.mark.parametrize("command", [each for name, each in ALL if each[0] == "kubectl"], ids=" ".join)
 def test_kubectl_takes_the_command(command: list[str]) -> None:
     """What it can do without a cluster it does; else it gets as far as looking for one."""
