@@ -28,6 +28,7 @@ _PARTS: tuple[Literal["workload", "task"], ...] = ("workload", "task")
 ID_CHARACTERS = 255  # NAME_MAX: an id is the name of a directory
 KEEP_NS = 7 * 24 * 3600 * 1_000_000_000  # an agent whose collector was away brings its findings and containers later
 KEPT = 20_000  # of one host: those of the last two days where one starts every ten seconds
+_AT_ONCE = 500  # asked for in one statement: SQLite takes 32,766 values in one, older ones 999
 FINDINGS = 1_000  # of one container that are filled: aggregated ones, of which a container has a handful
 
 
@@ -39,9 +40,8 @@ def of(events: Sequence[event_pb2.Event]) -> list[event_pb2.Event]:
 def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> list[dict[str, Any]]:
     """Keep what was told, and fill the findings that wait for it; return these as they are now."""
     filled = []
-    for event in told:
-        _put(sql, host_id, event)
-        filled += _fill(sql, host_id, event.container)
+    for first in range(0, len(told), _AT_ONCE):
+        filled += _fill_all(sql, host_id, _put(sql, host_id, told[first : first + _AT_ONCE]))
     if told:
         table = schema.containers
         newest_ns = max(event.at_ns for event in told)
@@ -53,7 +53,9 @@ def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> list
 
 def completed(sql: Connection, host_id: str, occurrence: finding_pb2.Finding) -> finding_pb2.Finding:
     """Return a finding with what is known of its container by now."""
-    known = _known(sql, host_id, occurrence.container.id) if occurrence.HasField("container") else None
+    if not occurrence.HasField("container"):
+        return occurrence
+    known = _known(sql, host_id, occurrence.container.id).get(_text(occurrence.container.id))
     if known is None:
         return occurrence
     filled = finding_pb2.Finding()
@@ -67,25 +69,36 @@ def completed(sql: Connection, host_id: str, occurrence: finding_pb2.Finding) ->
     return filled
 
 
-def _known(sql: Connection, host_id: str, container_id: str) -> event_pb2.Container | None:
+def _known(sql: Connection, host_id: str, *container_ids: str) -> dict[str, event_pb2.Container]:
+    """Return those of these containers of which something was told, by id as the table has it."""
     table = schema.containers
-    query = select(table.c.message).where(_mine(host_id), table.c.container_id == _text(container_id))
-    message = sql.execute(query).scalar()
-    return None if message is None else event_pb2.Container.FromString(message)
+    wanted = table.c.container_id.in_(map(_text, container_ids))
+    rows = sql.execute(select(table.c.container_id, table.c.message).where(_mine(host_id), wanted))
+    return {row.container_id: event_pb2.Container.FromString(row.message) for row in rows}
 
 
-def _put(sql: Connection, host_id: str, event: event_pb2.Event) -> None:
-    """Keep what was told last."""
+def _put(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> list[event_pb2.Container]:
+    """Keep what was told last of each; return all that is known of them now."""
+    known = _known(sql, host_id, *(event.container.id for event in told))
+    rows = {}
+    for event in told:
+        container_id = _text(event.container.id)
+        known[container_id] = _added(known.get(container_id), event.container)
+        rows[container_id] = _row(host_id, event.at_ns, known[container_id])
     table = schema.containers
-    container = _added(_known(sql, host_id, event.container.id), event.container)
-    this = _mine(host_id) & (table.c.container_id == _text(container.id))
-    values: dict[str, Any] = {
-        name: _text(getattr(container, name)) if container.HasField(name) else None
-        for name in ("name", "image", "pod_name", "pod_namespace")
-    }
-    values |= {"at_ns": event.at_ns, "message": container.SerializeToString()}
-    if sql.execute(update(table).where(this).values(values)).rowcount == 0:
-        sql.execute(insert(table).values(values | {"host_id": host_id, "container_id": _text(container.id)}))
+    sql.execute(delete(table).where(_mine(host_id), table.c.container_id.in_(rows)))
+    sql.execute(insert(table), list(rows.values()))
+    return [known[container_id] for container_id in rows]
+
+
+def _row(host_id: str, at_ns: int, container: event_pb2.Container) -> dict[str, Any]:
+    names = ("name", "image", "pod_name", "pod_namespace")
+    return {
+        "host_id": host_id,
+        "container_id": _text(container.id),
+        "at_ns": at_ns,
+        "message": container.SerializeToString(),
+    } | {name: _text(getattr(container, name)) if container.HasField(name) else None for name in names}
 
 
 def _added(before: event_pb2.Container | None, told: event_pb2.Container) -> event_pb2.Container:
@@ -96,6 +109,19 @@ def _added(before: event_pb2.Container | None, told: event_pb2.Container) -> eve
         for part in [part for part in _PARTS if said.HasField(part) and not after.HasField(part)]:
             getattr(after, part).CopyFrom(getattr(said, part))
     return after
+
+
+def _fill_all(sql: Connection, host_id: str, containers: Sequence[event_pb2.Container]) -> list[dict[str, Any]]:
+    """Fill the findings of containers: most have none."""
+    table = schema.findings
+    ours = table.c.container_id.in_([_text(container.id) for container in containers])
+    found = set(sql.execute(select(table.c.container_id).distinct().where(table.c.host_id == host_id, ours)).scalars())
+    return [
+        document
+        for container in containers
+        if _text(container.id) in found
+        for document in _fill(sql, host_id, container)
+    ]
 
 
 def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> list[dict[str, Any]]:
