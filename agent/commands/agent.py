@@ -41,7 +41,6 @@ from agent.enrich import this_host
 from agent.enrich.packages import Packages
 from agent.enrich.procfs import boot_at_ns
 from agent.errors import ConfigError
-from agent.errors import StateError
 from agent.guard import Guard
 from agent.lock import HostLock
 from agent.model import ProbeStatus
@@ -247,12 +246,8 @@ class _Agent:
         return delivery, placing
 
     def _spool(self) -> Spool:
-        directory = self._settings.state_dir
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as exc:
-            raise StateError(f"state_dir {directory} cannot be made: {exc.strerror}; set another in --config") from exc
-        return Spool(directory, counters=self._counters, limit_bytes=self._settings.spool.limit_bytes)
+        limit_bytes = self._settings.spool.limit_bytes
+        return Spool(self._settings.state_dir, counters=self._counters, limit_bytes=limit_bytes)
 
     def _options(self, wanted: tuple[Probe, ...], disabled: frozenset[str]) -> Options:
         sensor = self._settings.sensor

@@ -4,7 +4,7 @@ secrets     what a secret looks like in the arguments of a program
 redaction   secrets leave out of what leaves
 wire        model -> protobuf, and nothing else
 lanes       the nouns of the spool: a lane, a row, a gap
-spoolfile   rows in one SQLite file
+spoolfile   rows in one SQLite file; spoolmemory where there can be none
 spool       sequences, bounds and what to do when the disk does not cooperate
 session     the protocol as a table, without I/O
 inbox       what a collector wants of this agent, until somebody acts upon it

@@ -56,6 +56,10 @@ class Row(NamedTuple):
         """Return how many findings or events it holds."""
         return self.last - self.first + 1
 
+    def shifted(self, by: int) -> Row:
+        """Return it with other numbers."""
+        return self._replace(first=self.first + by, last=self.last + by)
+
 
 class Gap(NamedTuple):
     """Sequences that were given out and will never come. Both ends are inclusive."""

@@ -12,9 +12,9 @@ call here lasts longer than a commit. The lock is never held over the network.
 
 The spool does not fill a disk: as it gets tight, the bound is what the file holds
 already. A disk that refuses (full, read-only, failing) costs nothing at once: rows
-stay in memory, few, and go to the file when it takes them again. A file that is
-damaged is moved aside, what it held is counted as evicted, and a new one with a
-new id takes its place.
+stay in memory, few, and go to the file when it takes them again; where it is
+read-only from the start, there is no file. A file that is damaged is moved aside,
+what it held is counted as evicted, and a new one with a new id takes its place.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from agent.deliver.lanes import Row
 from agent.deliver.spoolfile import Amount
 from agent.deliver.spoolfile import Corrupt
 from agent.deliver.spoolfile import Mark
+from agent.deliver.spoolfile import ReadOnly
 from agent.deliver.spoolfile import SpoolFile
 from agent.deliver.spoolfile import Unwritable
+from agent.deliver.spoolmemory import SpoolMemory
 from agent.errors import StateError
 
 LIMIT_BYTES = 256 * 2**20  # some 2 million events: hours on a busy host, days on a quiet one
@@ -85,6 +87,10 @@ class Spool:
         try:
             self._file.open()
             self._take_stock()
+        except ReadOnly as exc:
+            self._file = SpoolMemory(exc)
+            self._limit_bytes = min(limit_bytes, MEMORY_LIMIT_BYTES)
+            counters.add("spool.memory_only")
         except Corrupt as exc:
             self._start_over(exc)
 
@@ -169,7 +175,7 @@ class Spool:
             if spool_id == self.spool_id and ahead > 0:
                 mark = Mark(lane, standing.next + ahead, standing.acked)
                 self._file.shift(ahead, mark)  # what was offered moves to below `through`, and is forgotten there
-                self._memory = [_shifted(row, ahead) if row.lane is lane else row for row in self._memory]
+                self._memory = [row.shifted(ahead) if row.lane is lane else row for row in self._memory]
                 standing.next += ahead
                 standing.offered = through
                 self._counters.add("spool.stepped_back")
@@ -198,8 +204,7 @@ class Spool:
             standing.add(self._file.amount(lane))
 
     def _mark(self, lane: Lane) -> Mark:
-        standing = self._lanes[lane]
-        return Mark(lane, standing.next, standing.acked)
+        return Mark(lane, self._lanes[lane].next, self._lanes[lane].acked)
 
     def _store(self) -> None:
         """Move what is in memory to the file, or leave it where it is and say when to try again."""
@@ -272,7 +277,7 @@ class Spool:
         waiting, self._memory = self._memory, []
         for row in waiting:
             standing = self._lanes[row.lane]
-            self._memory.append(_shifted(row, standing.next - row.first))
+            self._memory.append(row.shifted(standing.next - row.first))
             standing.next += row.items
         self._retry_at = self._clock()
 
@@ -293,7 +298,3 @@ def _piece(row: Row | None, lane: Lane, after: int, last: int) -> Row | Gap:
     if row is None:
         return Gap(lane, after + 1, last)
     return row if row.first <= after + 1 else Gap(lane, after + 1, row.first - 1)
-
-
-def _shifted(row: Row, by: int) -> Row:
-    return row._replace(first=row.first + by, last=row.last + by)

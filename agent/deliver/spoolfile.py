@@ -13,6 +13,7 @@ back.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import uuid
@@ -63,6 +64,10 @@ _MEASURE = "SELECT COALESCE(SUM(size), 0), COALESCE(SUM(last - first + 1), 0) FR
 
 class Unwritable(StateError):
     """The disk is full, read-only or failing: what was asked did not happen, and may later."""
+
+
+class ReadOnly(Unwritable):
+    """The file system takes nothing from anybody."""
 
 
 class Corrupt(StateError):
@@ -242,6 +247,8 @@ def _translated(path: Path) -> Iterator[None]:
             raise Corrupt(f"{path}: {exc}") from exc  # SQLITE_ERROR: a sound database, but not with our tables
         if code == sqlite3.SQLITE_BUSY:
             raise Unwritable(f"{path} is in use: is another agent running on this state directory?") from exc
+        if code == sqlite3.SQLITE_READONLY:
+            raise ReadOnly(f"{path}: {exc}") from exc
         if isinstance(exc, sqlite3.OperationalError):
             raise Unwritable(f"{path}: {exc}") from exc
         raise
@@ -268,7 +275,8 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as exc:
         remedy = "choose another with --state-dir or `state_dir` in the configuration, or make it writable"
-        raise Unwritable(f"state directory {path.parent} cannot be used: {exc.strerror}; {remedy}") from exc
+        refusal = ReadOnly if exc.errno == errno.EROFS else Unwritable
+        raise refusal(f"state directory {path.parent} cannot be used: {exc.strerror}; {remedy}") from exc
 
 
 def require_ours(directory: Path) -> None:

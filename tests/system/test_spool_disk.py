@@ -19,6 +19,7 @@ from agent.counters import Counters
 from agent.deliver.lanes import Gap
 from agent.deliver.lanes import Lane
 from agent.deliver.lanes import Row
+from agent.deliver.spool import MEMORY_LIMIT_BYTES
 from agent.deliver.spool import RETRY_S
 from agent.deliver.spool import Spool
 from agent.errors import StateError
@@ -176,12 +177,28 @@ def test_a_disk_that_turns_read_only_is_survived(small_disk: Path, opened: Openi
     assert 0 == spool.in_memory_bytes
 
 
-def test_a_read_only_state_directory_is_named(small_disk: Path) -> None:
-    """One line names the directory and what to do."""
+@pytest.mark.parametrize("before", [0, 1], ids=["that has none", "with a spool of before"])
+def test_on_a_read_only_disk_the_spool_is_in_memory(
+    small_disk: Path, opened: Opening, caplog: pytest.LogCaptureFixture, before: int
+) -> None:
+    """The agent starts and says so; what is not taken is bounded, evicted events first, and ends with it."""
+    for _ in range(before):
+        made = opened()
+        made.append(FINDINGS, 1, b"before")
+        made.close()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    counters = Counters()
+    spool = opened(counters=counters)
+    spool.append(FINDINGS, 1, b"a finding")
+    for _ in range(4):
+        spool.append(EVENTS, 1, bytes(MEMORY_LIMIT_BYTES // 2))
 
-    with pytest.raises(StateError, match=rf"state directory {small_disk} cannot be used: Read-only.*--state-dir"):
-        Spool(small_disk, counters=Counters())
+    assert [1] == lasts(spool, FINDINGS)
+    assert Gap(EVENTS, 1, 3) == spool.following(EVENTS, 0)
+    assert (1, 3) == (counters.get("spool.memory_only"), counters.get("spool.evicted_events"))
+    assert f"state directory {small_disk}/state cannot be used: Read-only" in caplog.text
+    assert 1 == spool.acked(FINDINGS, 1, spool.spool_id)
+    assert spool.spool_id != opened().spool_id
 
 
 APPENDING = """
