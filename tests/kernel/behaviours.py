@@ -80,7 +80,7 @@ def many_stop() -> None:
         "for _ in range(4): threading.Thread(target=time.sleep, args=(100,), daemon=True).start()\n"
         "os.write(1, b'x'); time.sleep(100)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as held:
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, process_group=0) as held:  # as above
         held.stdout.read(1)
         for number in (signal.SIGSTOP, signal.SIGTSTP):
             held.send_signal(number)
