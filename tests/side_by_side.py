@@ -1,10 +1,10 @@
-"""Every tier, the unit tests beside those of the kernel: `make test`, where two cores have something to do.
+"""Every tier, some beside others: `make test`, where two cores have something to do.
 
     python tests/side_by_side.py
 
-Tests of the kernel mostly wait for events; unit tests compute, and give way to them. They share nothing: each has a
-pytest of its own, and what VEDETTE_REQUIRE_TIERS asks is asked of the one that can answer. Races, whose two sides must
-meet, and the system tier come after both, and have the machine for themselves. The last line counts all.
+Tests of the kernel mostly wait for events; unit tests and packages compute, and give way to them. They share nothing:
+each has a pytest of its own, and what VEDETTE_REQUIRE_TIERS asks is asked of the one that can answer. Races, whose two
+sides must meet, and the system tier come after them, and have the machine for themselves. The last line counts all.
 """
 
 from __future__ import annotations
@@ -14,30 +14,49 @@ import re
 import subprocess
 import sys
 import tempfile
+from typing import IO
+from typing import NamedTuple
 
-BESIDE, FIRST, THEN = ("unit",), ("kernel",), ("system", "packaging")
-SELECTED = {BESIDE: "unit", FIRST: "kernel and not race", THEN: "system or packaging or race"}
+BESIDE, FIRST, THEN = (("unit",), ("packaging",)), ("kernel",), ("system",)
+SELECTED = {"kernel": "kernel and not race", "system": "system or race"}
 REQUIRED = "VEDETTE_REQUIRE_TIERS"
 NICE = 10  # a tenth of the weight: tests that wait for events are not what waits
 FINE = {0, 5}  # pytest: all passed; nothing was selected
 TALLY = re.compile(r"^(?:unit|kernel|system|packaging): (\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
+class Beside(NamedTuple):
+    """A run that goes on behind another, and what it says meanwhile."""
+
+    run: subprocess.Popen[str]
+    file: IO[str]
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end; show what it said, and return the exit status and that."""
+        status = self.run.wait()
+        self.file.seek(0)
+        said = self.file.read()
+        self.file.close()
+        sys.stdout.write(said)
+        return status, said
+
+
 def main() -> int:
     """Run all; return 0 when all passed."""
-    with tempfile.TemporaryFile("w+") as file:
-        beside = subprocess.Popen(_command(BESIDE), env=_environment(BESIDE), stdout=file, stderr=file)
-        os.setpriority(os.PRIO_PROCESS, beside.pid, NICE)
-        first = _shown(FIRST)
-        statuses = [beside.wait(), first[0]]
-        file.seek(0)
-        said = file.read()
-    sys.stdout.write(said)
-    then = _shown(THEN)
-    tallies = [tally for text in (said, first[1], then[1]) for tally in TALLY.findall(text)]
+    beside = [_begun(tiers) for tiers in BESIDE]
+    results = [_shown(FIRST), *(one.ended() for one in beside), _shown(THEN)]
+    tallies = [tally for _, said in results for tally in TALLY.findall(said)]
     passed, failed, skipped = (sum(int(tally[which]) for tally in tallies) for which in range(3))
     sys.stdout.write(f"{passed} passed, {failed} failed, {skipped} skipped\n")
-    return 0 if {*statuses, then[0]} <= FINE and passed and not failed else 1
+    return 0 if {status for status, _ in results} <= FINE and passed and not failed else 1
+
+
+def _begun(tiers: tuple[str, ...]) -> Beside:
+    """Start to run tiers with less weight."""
+    file = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the run
+    run = subprocess.Popen(_command(tiers), env=_environment(tiers), stdout=file, stderr=file, text=True)
+    os.setpriority(os.PRIO_PROCESS, run.pid, NICE)
+    return Beside(run, file)
 
 
 def _shown(tiers: tuple[str, ...]) -> tuple[int, str]:
@@ -53,14 +72,15 @@ def _shown(tiers: tuple[str, ...]) -> tuple[int, str]:
 
 
 def _command(tiers: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-m", SELECTED[tiers]]
+    selected = " or ".join(SELECTED.get(tier, tier) for tier in tiers)
+    return [sys.executable, "-m", "pytest", "-m", selected]
 
 
 def _environment(tiers: tuple[str, ...]) -> dict[str, str]:
+    """Return the environment, with those required tiers that are run here, and those that are none, to be refused."""
+    known = {tier for group in (*BESIDE, FIRST, THEN) for tier in group}
     wanted = [name.strip() for name in os.environ.get(REQUIRED, "").split(",")]
-    mine = [
-        name for name in wanted if name in tiers or name not in {one for half in (BESIDE, FIRST, THEN) for one in half}
-    ]
+    mine = [name for name in wanted if name in tiers or name not in known]
     return {**os.environ, REQUIRED: ",".join(filter(None, mine))}
 
 

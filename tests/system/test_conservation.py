@@ -65,7 +65,7 @@ def test_a_flood_is_lost_by_the_number(tmp_path_factory: pytest.TempPathFactory)
 
 def stored_in(post: Post) -> dict[str, int]:
     """Return how many events of each kind are kept, each sequence once; `existing` are those of no hook."""
-    files = str(post.kept / "events" / "*" / "*" / "*.parquet")
+    files = str(post.kept / "events" / "*" / "*" / "*" / "*.parquet")
     counted = (
         "SELECT if(existing, 'existing', kind), count(DISTINCT (spool_id, sequence)) "
         "FROM read_parquet(?, union_by_name = true) WHERE kind IS DISTINCT FROM 'container' GROUP BY ALL"
