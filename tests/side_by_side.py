@@ -2,9 +2,10 @@
 
     python tests/side_by_side.py
 
-Tests of the kernel mostly wait for events; unit tests and packages compute, and give way to them. They share nothing:
-each has a pytest of its own, and what VEDETTE_REQUIRE_TIERS asks is asked of the one that can answer. Races, whose two
-sides must meet, and the system tier come after them, and have the machine for themselves. The last line counts all.
+Tests of the kernel mostly wait for events; unit tests, packages, and what of the system tier watches no host compute,
+and give way to them. They share nothing: each has a pytest of its own, and what VEDETTE_REQUIRE_TIERS asks is asked of
+the one that can answer. Races, whose two sides must meet, and the rest of the system tier come after them, and have the
+machine for themselves. The last line counts all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from typing import IO
 from typing import NamedTuple
 
 BESIDE, FIRST, THEN = (("unit",), ("packaging",)), ("kernel",), ("system",)
-SELECTED = {"kernel": "kernel and not race", "system": "system or race"}
+SELECTED = {
+    "packaging": "packaging or (system and beside)",
+    "kernel": "kernel and not race",
+    "system": "(system and not beside) or race",
+}
 REQUIRED = "VEDETTE_REQUIRE_TIERS"
 NICE = 10  # a tenth of the weight: tests that wait for events are not what waits
 FINE = {0, 5}  # pytest: all passed; nothing was selected

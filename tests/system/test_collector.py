@@ -41,6 +41,8 @@ from tests.unit.collector.made import finding
 from vedette.v1 import ingest_pb2
 from vedette.v1 import query_pb2
 
+pytestmark = pytest.mark.beside
+
 FINDINGS, EVENTS = ingest_pb2.LANE_FINDINGS, ingest_pb2.LANE_EVENTS
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from collector.query import Filters
 from collector.query import findings
 from tests.metadata import eventually
@@ -17,6 +19,8 @@ from tests.unit.collector.made import task
 from tests.unit.collector.made import workload
 from vedette.v1 import event_pb2
 from vedette.v1 import ingest_pb2
+
+pytestmark = pytest.mark.beside
 
 ID = "c" * 64
 KNOWN_BY_ITS_CGROUP = event_pb2.Container(id=ID, runtime="containerd", pod_uid="uid")

@@ -49,6 +49,8 @@ from agent.model import Surroundings
 from collector import query
 from vedette.v1 import ingest_pb2
 
+pytestmark = pytest.mark.beside
+
 HOST = Host(id="i-1", name="web", boot_id="b", kernel="6.18", architecture="x86_64", mnt_ns=1, pid_ns=1)
 NOBODY = Surroundings(host=HOST, actor=None)
 PROBES = (ProbeStatus(name="process_exec", attached=True), ProbeStatus(name="dns_query", attached=False))

@@ -25,6 +25,8 @@ from tests.unit.collector.made import finding
 from vedette.v1 import ingest_pb2
 from vedette.v1 import query_pb2
 
+pytestmark = pytest.mark.beside
+
 IDLE = 10_000  # connections; as many as the limit of descriptors allows both ends of here, if that is less
 BOUND_BYTES = 192 * 2**20  # above what it held before: gRPC's own for so many connections is half of that
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # RFC 9113, 3.4

@@ -27,6 +27,8 @@ from tests.unit.collector.test_store import HELLO
 from tests.unit.collector.test_store import KEY
 from vedette.v1 import ingest_pb2
 
+pytestmark = pytest.mark.beside
+
 WAIT_S = 60.0
 THREADS = 4
 

@@ -24,6 +24,8 @@ from agent.deliver.spool import RETRY_S
 from agent.deliver.spool import Spool
 from agent.errors import StateError
 
+pytestmark = pytest.mark.beside
+
 FINDINGS, EVENTS = Lane.FINDINGS, Lane.EVENTS
 
 
