@@ -63,7 +63,7 @@ lay() {
     mkdir "$work/lists-$1"
     ln -s "../$1" "$work/lists-$1/root"
     .venv/bin/python packaging/rpm/layout.py "$work/lists-$1/root" "$site" "$python" \
-        <(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' packaging/rpm/agent.lock)
+        <(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' packaging/rpm/agent.lock) compiled
     printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = %s\n' "$python" >"$root/opt/vedette/pyvenv.cfg"
     ln -s "/usr/bin/python$python" "$root/opt/vedette/bin/python"
     install -m 755 packaging/rpm/vedette packaging/container/entry packaging/container/healthy "$root/opt/vedette/bin"

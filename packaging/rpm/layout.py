@@ -1,10 +1,11 @@
 """Divide what is in site-packages between the two packages, and compile it when this machine has the interpreter.
 
-    layout.py ROOT SITE PYTHON NAMES
+    layout.py ROOT SITE PYTHON NAMES compiled|bare
 
 ROOT is the future /, SITE the path of site-packages below it, PYTHON a version, and
 NAMES a file with the distributions of the agent's package, one a line.  Beside ROOT
 are written `agent.files` and `collector.files`, as %files of the spec takes them.
+Nothing is compiled when it is to be `bare`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 
-def main(root: Path, site: str, python: str, names: Path) -> None:
+def main(root: Path, site: str, python: str, names: Path, *, compiles: bool) -> None:
     """Write the two lists; compiled code is checked by hash, never by time, so that a build can be repeated."""
     where = root / site
     agents = {_normal(name) for name in names.read_text().split()} | {"vedette"}
@@ -31,7 +32,8 @@ def main(root: Path, site: str, python: str, names: Path) -> None:
     for tests in [*where.rglob("tests"), *where.glob("pyarrow/include")]:  # 30 MiB that nobody runs
         shutil.rmtree(tests, ignore_errors=True)
     interpreter = Path(f"/usr/bin/python{python}")
-    if interpreter.exists():
+    compiles = compiles and interpreter.exists()
+    if compiles:
         compiling = (
             "-m",
             "compileall",
@@ -48,7 +50,7 @@ def main(root: Path, site: str, python: str, names: Path) -> None:
         subprocess.run((interpreter, *compiling), check=True)
     tops["collector"] -= tops["agent"]
     for found in tops.values():
-        found |= {f"__pycache__/{name[:-3]}.*.pyc" for name in found if name.endswith(".py") and interpreter.exists()}
+        found |= {f"__pycache__/{name[:-3]}.*.pyc" for name in found if name.endswith(".py") and compiles}
     for package, found in tops.items():
         lines = sorted(f"/{site}/{top}" for top in found if any(where.glob(top)))
         (root.parent / f"{package}.files").write_text("\n".join(lines) + "\n")
@@ -59,4 +61,4 @@ def _normal(name: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]), compiles=sys.argv[5] == "compiled")
