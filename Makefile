@@ -7,7 +7,7 @@ PYTHON_FILES := agent collector proto tests packaging setup.py $(wildcard bench)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench soak fuzz lint types fmt proto docs rpm image clean
+.PHONY: help setup run test bench soak fuzz lint types fmt proto docs rpm deb image clean
 
 help:
 	@echo "make VERB, where VERB is"
@@ -64,6 +64,9 @@ docs: setup ## write what is generated under docs/
 
 rpm: setup ## RPMs of agent and collector into dist/ (ARGS="--python 3.12 --arch aarch64 --key NAME")
 	@packaging/rpm/build.sh $(ARGS)
+
+deb: setup ## Debian packages of agent and collector into dist/ (ARGS="--python 3.13 --arch aarch64")
+	@packaging/deb/build.sh $(ARGS)
 
 image: setup ## container images into dist/image, an OCI layout, and their SBOMs beside it (ARGS="--arch aarch64 --only fargate")
 	@packaging/container/build.sh $(ARGS)
