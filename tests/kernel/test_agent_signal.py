@@ -176,6 +176,7 @@ def test_among_ourselves(sensor: Sensed) -> None:
         assert [] == sensor.all(AgentSignal, lambda event: event.tgid in {child.pid, os.getpid()})
 
 
+@pytest.mark.race
 def test_repeated(sensor: Sensed) -> None:
     """The same signal ten thousand times is told once a second; another among them is told."""
     code = (

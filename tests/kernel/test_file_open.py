@@ -224,6 +224,7 @@ def test_chroot(sensor: Sensed, tmp_path: Path) -> None:
     opened(sensor, pid, tmp_path / "etc-passwd")
 
 
+@pytest.mark.race
 def test_counters_move(sensor: Sensed, tmp_path: Path) -> None:
     """Each record is counted where it is made, so that what is lost behind can be told."""
     before = sensor.source.counters()["sensor.file_open.submitted"]
@@ -243,6 +244,7 @@ os.execv('/bin/sh', ['sh', '-c', ': >> "$0"', sys.argv[1]])
 """
 
 
+@pytest.mark.race
 def test_repeats_are_counted_and_every_change_of_writer_is_told(sensor: Sensed, tmp_path: Path) -> None:
     """A hundred writes of one program are one event; another writer, the first one's return, a new program are more."""
     written = tmp_path / "written"

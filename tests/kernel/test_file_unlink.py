@@ -260,6 +260,7 @@ def test_container(sensor: Sensed) -> None:
     assert {(("user_memory",), namespace)} == {(event.flags, event.mnt_ns) for event in events}
 
 
+@pytest.mark.race
 def test_every_one_is_told(sensor: Sensed, tmp_path: Path) -> None:
     """Five thousand at once are five thousand events, or counted as lost."""
     before = sensor.source.counters()

@@ -96,6 +96,7 @@ def test_libraries_of_a_program(sensor: Sensed, tmp_path: Path) -> None:
     sensor.until(LibraryMap, lambda event: event.tgid == pid and "/libc" in event.path)
 
 
+@pytest.mark.race
 def test_once_a_second(sensor: Sensed, library: Path) -> None:
     """What is started again and again is told once, but another program with the same library at once."""
     before = sensor.source.counters()["sensor.library_map.repeated"]

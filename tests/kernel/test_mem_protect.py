@@ -107,6 +107,7 @@ def test_region(sensor: Sensed, deed: str, region: str | None) -> None:
     assert region == sensor.of_pid(MemProtect, pid).region
 
 
+@pytest.mark.race
 def test_compiler_in_a_program(sensor: Sensed) -> None:
     """A thousand pages of a compiler that writes code as it goes are one record a second, and the rest is counted."""
     before = sensor.source.counters()["sensor.mem_protect.repeated"]

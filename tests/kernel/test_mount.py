@@ -230,6 +230,7 @@ def test_flood(sensor: Sensed, tmp_path: Path) -> None:
     assert len(events) < 10
 
 
+@pytest.mark.race
 def test_flood_of_settings(sensor: Sensed, tmp_path: Path) -> None:
     """What a file system to be is given, over and over, does not evict the start of a program."""
     before = sensor.source.counters()["sensor.process_exec.failed"]

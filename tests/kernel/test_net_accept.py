@@ -129,6 +129,7 @@ def test_every_way_to_accept(sensor: Sensed, made: str, accepts: str, expected: 
     assert (event.fd, deed.pid, ()) == (event.result, event.tid, event.flags)
 
 
+@pytest.mark.race
 def test_repeated_visits(sensor: Sensed) -> None:
     """Another connection from the same address within a second is counted; another address or port is told."""
     before = sensor.source.counters()["sensor.net_accept.repeated"]

@@ -130,6 +130,7 @@ def test_deep_directory(sensor: Sensed, tmp_path: Path) -> None:
     assert ("truncated",) == last.flags
 
 
+@pytest.mark.race
 def test_repeats_are_counted(sensor: Sensed, tmp_path: Path) -> None:
     """To and fro is told once a second, and no other directory is hidden behind it."""
     before = sensor.source.counters()

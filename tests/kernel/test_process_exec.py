@@ -245,6 +245,7 @@ def test_exec_by_a_second_thread(sensor: Sensed) -> None:
     assert first.actor == second.actor
 
 
+@pytest.mark.race
 def test_short_lived_processes_are_not_missed(sensor: Sensed) -> None:
     """2,000 processes of a millisecond give 2,000 execs and 2,000 exits, each with its parent and words."""
     loop = "i=0; while [ $i -lt 2000 ]; do /bin/true $i; i=$((i+1)); done"

@@ -77,6 +77,7 @@ def test_thread(sensor: Sensed) -> None:
     assert events[0].tid != pid
 
 
+@pytest.mark.race
 def test_repeated(sensor: Sensed) -> None:
     """Two names in turn, ten thousand times, are two a second; ten thousand names are as many, or counted as lost."""
     code = (

@@ -124,6 +124,7 @@ def test_attempts(
     assert (-number, {"user_memory", *flags}) == (event.result, set(event.flags))
 
 
+@pytest.mark.race
 def test_repeats_are_counted(sensor: Sensed, tmp_path: Path) -> None:
     """The same root taken again and again is told once a second, and no other is hidden behind it."""
     before = sensor.source.counters()

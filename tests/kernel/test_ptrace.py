@@ -40,6 +40,7 @@ def requests(sensor: Sensed, pid: int) -> list[tuple[int, int, int]]:
     return [(event.request_raw, event.target_number, event.result) for event in events]
 
 
+@pytest.mark.race
 def test_flood(sensor: Sensed) -> None:
     """A debugger's thousand reads, ten thousand guessed numbers and made-up requests are a handful of records."""
     before = sensor.source.counters()["sensor.ptrace.repeated"]

@@ -243,6 +243,7 @@ os.execv('/usr/bin/cat', ['cat', sys.argv[1]])
 """
 
 
+@pytest.mark.race
 def test_repeats_are_counted(sensor: Sensed, files: Path) -> None:
     """A hundred reads of one program are one event; another reader, a write and a new program are more."""
     path = files / "etc/shadow"

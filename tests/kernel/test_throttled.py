@@ -78,6 +78,7 @@ def plain(sensor: Sensed, pid: int) -> set[str]:
     return {event.path for event in sensor.all(FileOpen, lambda event: event.tgid == pid) if event.path[5:].isdecimal()}
 
 
+@pytest.mark.race
 @pytest.mark.parametrize(
     ("before", "after"), [pytest.param("", "", id="plain"), pytest.param(THREADED, "stop.set()", id="with threads")]
 )
@@ -106,6 +107,7 @@ def test_every_open_is_told_or_counted(sensor: Sensed, container: RunningContain
     assert all(gap >= 1_000_000_000 for gap in gaps)
 
 
+@pytest.mark.race
 def test_io_uring_is_no_way_around(sensor: Sensed, container: RunningContainer) -> None:
     """Requests spend the same budget as calls do, and those that found no room in the ring are counted."""
     before = sensor.source.counters()

@@ -200,6 +200,7 @@ def test_refused(sensor: Sensed, tmp_path: Path, *, code: str, reason: int, path
     assert "user_memory" in event.flags
 
 
+@pytest.mark.race
 def test_repeated_connects(sensor: Sensed) -> None:
     """A client that connects again within a second is counted; another name, or another program, is told."""
     before = sensor.source.counters()["sensor.unix_connect.repeated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import subprocess
@@ -42,7 +43,9 @@ class Collector:
     def start(self) -> None:
         """Start it and wait until it listens."""
         command = (sys.executable, "-m", "collector", "--config", str(self._config))
-        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        # The agent's client, if this process has had one, keeps gRPC from writing a log; a collector's does not.
+        environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
         ready = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process, ready), daemon=True)
         self._reader.start()
