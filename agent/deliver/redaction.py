@@ -179,17 +179,27 @@ def _context(args: tuple[str, ...]) -> Iterator[tuple[Options, str]]:
 def _by_option(arg: str, options: Options, before: str) -> str:
     if OPTION.fullmatch(before) and arg and not arg.startswith(_NO_VALUE):
         return STAND_IN
+    before = _alone(before, options.flags)
     if before in options.apart and not arg.startswith(("$", "`")):
         return STAND_IN
     if before in options.pairs:
         return _paired(arg)
+    alone = _alone(arg, options.flags)
+    cluster = arg[: 1 + len(arg) - len(alone)]  # what is before the option's letter, its dash included
     for option in options.pairs:
-        if not option.startswith("--") and arg.startswith(option) and not arg.startswith("--"):
-            return option + _paired(arg.removeprefix(option))
+        if not option.startswith("--") and alone.startswith(option) and not arg.startswith("--"):
+            return cluster + option[1:] + _paired(alone.removeprefix(option))
     for option in options.glued:
-        if arg.startswith(option) and len(arg) > len(option):
-            return option + STAND_IN
+        if alone.startswith(option) and len(alone) > len(option):
+            return cluster + option[1:] + STAND_IN
     return arg
+
+
+def _alone(arg: str, flags: str) -> str:
+    """Return `-uX` for `-sSuX`, where `s` and `S` are flags; any other argument as it is."""
+    if not arg.startswith("-") or arg.startswith("--"):
+        return arg
+    return "-" + (arg[1:].lstrip(flags) or arg[1:])
 
 
 def _paired(arg: str) -> str:
@@ -237,8 +247,9 @@ def _compiled(pattern: str) -> Substitute:
         spans = [(begins, ends) for begins, ends in spans if 0 <= begins < ends]
         if not spans:
             return text, 0
-        for begins, ends in reversed(spans):
-            raw = raw[:begins] + STAND_IN.encode() + raw[ends:]
-        return raw.decode("utf-8", "replace"), len(spans)
+        begun = [0, *(ends for _, ends in spans)]
+        ended = [*(begins for begins, _ in spans), len(raw)]
+        kept = (raw[begin:end] for begin, end in zip(begun, ended, strict=True))
+        return STAND_IN.encode().join(kept).decode("utf-8", "replace"), len(spans)
 
     return substitute

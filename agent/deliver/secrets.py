@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 HINTS = (
     "pass", "pwd", "secret", "token", "key", "credential", "bearer", "authorization", "cookie", "@",
-    "akia", "asia", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "xapp-", "eyj", "sk_live",
-    "rk_live", "sk-", "aiza", "npm_", "pypi-", "hvs.", "mysql", "mariadb", "redis-cli", "mongo", "login", "ldap",
-    "ipmitool", "sqlcmd", "bcp", "isql", "tsql", "rdp", "rdesktop", "7z", "zip", "rar", "snmp", "curl", "smb",
-    "rpcclient", "private",
+    "akia", "asia", "abia", "acca", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "gldt-", "glrt-",
+    "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "xox", "xapp-", "eyj", "sk_live", "sk_test",
+    "rk_live", "rk_test", "sk-", "aiza", "npm_", "pypi-", "hvs.", "mysql", "mariadb", "redis-cli", "mongo", "login",
+    "ldap", "ipmitool", "sqlcmd", "bcp", "isql", "tsql", "rdp", "rdesktop", "7z", "zip", "rar", "snmp", "curl", "smb",
+    "rpcclient", "private", "sharedaccess",
 )  # fmt: skip
 """One of these, in small letters, is in every command line that holds a secret known here: the rest costs no more."""
 
@@ -42,7 +43,8 @@ TEXTS = tuple(
         ("any", r"\bbearer[ \t]{1,4}(?=[\w.~+/=-]*\d)(?P<_>[\w.~+/=-]{12,})"),
         # A name and its value, as a shell, a header, JSON or YAML writes it.
         ("any", rf"(?:{_NAMES})(?:=|[\"']?:[ \t]{{1,4}}|[\"'][ \t]{{0,4}}[:=][ \t]{{0,4}}){_VALUE}"),
-        ("", r"\b(?:PWD|Pwd|pwd);?=(?P<_>(?![/.~$\"'])[^\s\"'&;|<>/]+)(?=;|$)"),  # of a database's string, no directory
+        # Of a database's string, and no directory; SQL Server takes 128 characters, and bounded it costs no square.
+        ("", r"\b(?:PWD|Pwd|pwd);?=(?P<_>(?![/.~$\"'])[^\s\"'&;|<>/]{1,128})(?=;|$)"),
         ("any", r"(?:^|\s)pass:(?P<_>\S+)"),  # openssl-passphrase-options(1)
         # What gives itself away.
         ("", r"(?<![\w-])(?:AKIA|ASIA|ABIA|ACCA)(?P<_>[A-Z2-7]{16})(?![\w-])"),
@@ -79,32 +81,39 @@ class Options(NamedTuple):
     """With the secret as the next argument: `-p X`."""
     pairs: tuple[str, ...] = ()
     """With `USER:SECRET` or `USER%SECRET`, glued or apart."""
+    flags: str = ""
+    """Letters of options without a value, which may stand before one of these: `-sSu`."""
 
+
+_CURL_FLAGS = "#:012346BGIJLMNORSVZafgijklnpqsv"  # curl(1)
 
 PROGRAMS = (
     (re.compile(r"(?:mysql|mariadb)[a-z_-]*[0-9.]*"), Options(glued=("-p",))),  # -p alone asks; the next is a database
     (re.compile(r"sshpass"), Options(glued=("-p",), apart=("-p",))),
     (re.compile(r"7z[arz]?|(?:un)?rar"), Options(glued=("-p",))),
-    (re.compile(r"(?:un)?zip"), Options(glued=("-P",), apart=("-P",))),
-    (re.compile(r"curl"), Options(pairs=("-u", "--user", "-U", "--proxy-user"))),
+    (re.compile(r"(?:un)?zip"), Options(glued=("-P",), apart=("-P",), flags="0123456789TXDjmnoqruvy")),
+    (re.compile(r"curl"), Options(pairs=("-u", "--user", "-U", "--proxy-user"), flags=_CURL_FLAGS)),
     (re.compile(r"redis-cli"), Options(apart=("-a",))),
-    (re.compile(r"mongo[a-z]*"), Options(apart=("-p",))),
-    (re.compile(r"ldap[a-z]+"), Options(glued=("-w",), apart=("-w",))),
+    (re.compile(r"mongo[a-z]*"), Options(glued=("-p",), apart=("-p",))),
+    (re.compile(r"ldap[a-z]+"), Options(glued=("-w",), apart=("-w",), flags="ACLMNQZcnrvx")),
     (re.compile(r"ipmitool"), Options(glued=("-P",), apart=("-P",))),
     (re.compile(r"(?:sqlcmd|bcp|isql|tsql)"), Options(glued=("-P",), apart=("-P",))),
     (re.compile(r"smbclient|smbget|rpcclient"), Options(pairs=("-U", "--user"))),
-    (re.compile(r"snmp[a-z]+"), Options(apart=("-A", "-X"))),
+    (re.compile(r"snmp[a-z]+"), Options(glued=("-A", "-X"), apart=("-A", "-X"))),
     (re.compile(r"(?:x|wl)freerdp[0-9]?"), Options(glued=("/p:",))),
-    (re.compile(r"rdesktop"), Options(apart=("-p",))),
+    (re.compile(r"rdesktop"), Options(glued=("-p",), apart=("-p",))),
     (re.compile(r"ssh|scp|sftp|rsync|su|sh|bash"), Options()),  # what comes behind is not of the program before
 )
 """Programs by their names, with what in their manuals takes a secret."""
+_ANY_PROGRAM = re.compile("|".join(name.pattern for name, _ in PROGRAMS))  # one look for what nearly no word is
 
 LOGINS = re.compile(r"(?:docker|podman|nerdctl|buildah|skopeo|helm|oras|crane|az|cf|oc|gcloud)")
 """Programs that take `-p X` where `login` is one of their arguments."""
-LOGIN = Options(apart=("-p",))
+LOGIN = Options(glued=("-p",), apart=("-p",))
 
 
 def options_of(program: str) -> Options | None:
     """Return what takes a secret with a program of this name; None for no program of these."""
-    return next((options for name, options in PROGRAMS if name.fullmatch(program)), None)
+    if not _ANY_PROGRAM.fullmatch(program):
+        return None
+    return next(options for name, options in PROGRAMS if name.fullmatch(program))

@@ -45,6 +45,8 @@ def redacted(line: str) -> str:
         ("env DB_PASSWORD=hunter2 MYSQL_PWD=hunter2 ./run", "env 'DB_PASSWORD=***' 'MYSQL_PWD=***' ./run"),
         ("curl -u bob:hunter2 https://x", "curl -u 'bob:***' https://x"),
         ("curl -ubob:hunter2 https://x", "curl '-ubob:***' https://x"),
+        ("curl -sSku bob:hunter2 https://x", "curl -sSku 'bob:***' https://x"),
+        ("curl -skubob:hunter2 https://x", "curl '-skubob:***' https://x"),
         ("curl https://bob:hunt:er@2@x.example/a", "curl 'https://bob:***@x.example/a'"),
         ("git clone https://x-access-token:hunter2@github.com/a/b", "git clone 'https://x-access-token:***@github.com/a/b'"),
         ("curl -H 'Authorization: Bearer hunter2'", "curl -H 'Authorization: Bearer ***'"),
@@ -53,16 +55,25 @@ def redacted(line: str) -> str:
         ("curl -H 'X-Api-Key: hunter2'", "curl -H 'X-Api-Key: ***'"),
         ("""curl -d '{"password": "hun ter2", "a": 1}'""", """curl -d '{"password": ***, "a": 1}'"""),
         ("docker login -u bob -p hunter2 reg", "docker login -u bob -p *** reg"),
+        ("docker login -u bob -phunter2 reg", "docker login -u bob '-p***' reg"),
         ("redis-cli -a hunter2 ping", "redis-cli -a *** ping"),
         ("ldapsearch -x -w hunter2", "ldapsearch -x -w ***"),
         ("smbclient -U 'bob%hunter2' //x/y", "smbclient -U 'bob%***' //x/y"),
         ("zip -P hunter2 a.zip b", "zip -P *** a.zip b"),
+        ("zip -rP hunter2 a.zip b", "zip -rP *** a.zip b"),
+        ("ldapsearch -xw hunter2", "ldapsearch -xw ***"),
+        ("mongo -phunter2 db", "mongo '-p***' db"),
+        ("snmpget -v3 -Ahunter2 x", "snmpget -v3 '-A***' x"),
         ("7z x -phunter2 a.7z", "7z x '-p***' a.7z"),
         ("sh -c 'cd /x && mysql -phunter2 < \"a b\"; ls -p x'", "sh -c 'cd /x && mysql -p*** < \"a b\"; ls -p x'"),
         ("sh -c 'TOKEN=hunter2 ./run --password hunter2'", "sh -c 'TOKEN=*** ./run --password ***'"),
         (f"aws configure set aws_access_key_id {AKIA}", "aws configure set aws_access_key_id 'AKIA***'"),
         ("export AWS_SECRET_ACCESS_KEY=wJalr/X", "export 'AWS_SECRET_ACCESS_KEY=***'"),
         (f"echo {GHP}", "echo 'ghp_***'"),
+        (f"echo gldt-{'x' * 20}", "echo 'gldt-***'"),
+        (f"echo sk_test_{'x' * 20}", "echo 'sk_test_***'"),
+        (f"echo ABIA{'X' * 16}", "echo 'ABIA***'"),
+        ("x SharedAccessSignature=hunter2", "x 'SharedAccessSignature=***'"),
         (f"echo {SLACK}", "echo 'xoxb-***'"),
         (f"echo a={JWT}", "echo 'a=eyJ***'"),
         ("sqlcmd -C 'Server=x;Uid=a;Pwd=hunter2;'", "sqlcmd -C 'Server=x;Uid=a;Pwd=***;'"),
@@ -87,6 +98,7 @@ def test_secrets_stay_here(line: str, expected: str) -> None:
         "tool --password --verbose",
         "env PWD=/root OLDPWD=/ GOOGLE_APPLICATION_CREDENTIALS=/etc/gcp.json ./run",
         "curl https://host:8080/a@b http://[::1]:80/ -u bob",
+        "curl -omenu http://host:80/x",
         "git clone git@github.com:a/b.git",
         "sh -c 'mysql -p\"$PW\" --password=$PASSWORD --token `cat x`; echo pass=0'",
         "echo the bearer of bad news, a basic training",
@@ -157,13 +169,13 @@ def test_nothing_breaks_it(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["eyJ-", "password=", "://a:", '"', "'\"", "token: ", "-----BEGIN PRIVATE KEY-----", "bearer 1"]
+    "piece", ["eyJ-", "password=", "://a:", '"', "'\"", "token: ", "-----BEGIN PRIVATE KEY-----", "bearer 1", "PWD="]
 )
 def test_a_hostile_argument_costs_a_pass(piece: str) -> None:
     """Twice as long takes about twice as long, so that nobody holds the agent up by what they start."""
 
     def seconds(count: int) -> float:
-        args = ("mysql token ://", piece * count)
+        args = ("mysql token ://", f"{piece * count}&")
         began = time.process_time()
         Redaction(Counters()).event(msgspec.structs.replace(EXEC, args=args))
         return time.process_time() - began
