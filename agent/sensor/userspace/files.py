@@ -7,7 +7,7 @@ message then has no process.  Looking for it has SHARE of a processor, as has th
 
 Blind to: who had a file open for less than a millisecond; files that are replaced by a
 rename, or taken away; what happens in a container before it is met, LOOK_S after
-its start; more than WATCHES directories and files, which is counted.
+its start; more than WATCHES directories and files, or ROOTS roots, which is counted.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Files:
         """When, and of whom, something was told."""
         self._allowance = Allowance(SHARE)
         self._due_s = self._renew_s = self._until_s = 0.0
-        self.counts = {"files_overflowed": 0, "files_unwatched": 0, "files_unowned": 0}
+        self.counts = {"files_overflowed": 0, "files_unwatched": 0, "files_unowned": 0, "files_gone": 0}
 
     def fileno(self) -> int:
         """Return the descriptor, to wait on."""
@@ -90,13 +90,15 @@ class Files:
         if now_s < self._due_s or not self.may_work():
             return
         with self._allowance.spending():
-            met = roots.found(self._own)
+            met, missed = roots.found(self._own)
             self._drop(self._roots.keys() - met.keys())
             fresh = met.keys() - self._roots.keys()
             self._roots = met
             for key in met if now_s >= self._renew_s else fresh:
                 self._watch(key, known=None)
-        self._renew_s = now_s + RENEW_S if now_s >= self._renew_s else self._renew_s
+        if now_s >= self._renew_s:
+            self._renew_s = now_s + RENEW_S
+            self.counts["files_unwatched"] += missed
         self._due_s = time.monotonic() + LOOK_S
 
     def happened(self) -> Iterator[dict[str, Any]]:
@@ -139,11 +141,13 @@ class Files:
             self._watch_file(root, path)
         if root is None or not (counts if written else counts == "read" and mask & _FILE_MASK):
             return None
-        with contextlib.suppress(OSError), roots.opened(root, path) as fd:
-            message = self._message(root, path, mask, os.fstat(fd))
-            if message is not None and self._is_new((key, path, written), message["tgid"]):
-                return message
-        return None
+        try:
+            with roots.opened(root, path) as fd:
+                message = self._message(root, path, mask, os.fstat(fd))
+        except OSError:
+            self.counts["files_gone"] += 1
+            return None
+        return message if message and self._is_new((key, path, written), message["tgid"]) else None
 
     def _message(self, root: Root, path: bytes, mask: int, status: os.stat_result) -> dict[str, Any] | None:
         """Return it with the process that holds the file; None when that is ours, or who reads is yet to be seen."""
@@ -197,7 +201,10 @@ class Files:
             with roots.opened(root, directory) as fd:
                 fresh = self._add(fd, _Watch(root.key, directory, file=False), _DIRECTORY_MASK)
                 names = _names_in(fd)
+        except roots.ABSENT:
+            return False, {}
         except OSError:
+            self.counts["files_unwatched"] += 1
             return False, {}
         parent = os.path.basename(directory)
         counts = {os.path.join(directory, name): self._names.of(parent, name) for name in names}

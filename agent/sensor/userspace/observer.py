@@ -60,14 +60,16 @@ class Observer:
         self._own = set(own)
         self._libraries = Libraries(own)
         self._files: Files | None = None
-        with contextlib.suppress(OSError):  # fs.inotify.max_user_instances
+        self._counts = {"events": 0, "dropped": 0, "unowned": 0, "throttled": 0}
+        try:
             self._files = Files(own, sensitive)
+        except OSError:  # fs.inotify.max_user_instances
+            self._counts["files_unwatched"] = 1
         self._diag = inetdiag.InetDiag()
         self._told: OrderedDict[Any, int] = OrderedDict()
         self._recent: OrderedDict[int, None] = OrderedDict()
         self._allowance = Allowance(SHARE)
         self._look_due_s = self._counts_due_s = 0.0
-        self._counts = {"events": 0, "dropped": 0, "unowned": 0, "throttled": 0}
         self._packets: packets.Packets | None = None
         self._destroyed: socket.socket | None = None
         try:

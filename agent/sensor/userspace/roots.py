@@ -25,6 +25,9 @@ _IN_ROOT = 0x10  # RESOLVE_IN_ROOT, include/uapi/linux/openat2.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+ABSENT = (FileNotFoundError, NotADirectoryError, ProcessLookupError)
+"""What it is that there is nothing at a path, or nobody there any more; other errors are refusals."""
+
 Key = tuple[int, int]
 """Device and inode of a root directory."""
 
@@ -37,15 +40,22 @@ class Root(NamedTuple):
     """The process with it that has the lowest number."""
 
 
-def found(own: Collection[int]) -> dict[Key, Root]:
-    """Return the roots of all processes but ours, ROOTS at most."""
+def found(own: Collection[int]) -> tuple[dict[Key, Root], int]:
+    """Return the roots of all processes but ours, ROOTS at most, and how many processes have another or refuse."""
     roots: dict[Key, Root] = {}
+    missed = 0
     for pid in sorted({int(name) for name in os.listdir("/proc") if name.isdigit()} - set(own)):
-        with contextlib.suppress(OSError):
+        try:
             key = key_of(pid)
-            if len(roots) < ROOTS:
-                roots.setdefault(key, Root(key, pid))
-    return roots
+        except ABSENT:
+            continue
+        except OSError:
+            missed += 1
+            continue
+        if len(roots) < ROOTS:
+            roots.setdefault(key, Root(key, pid))
+        missed += key not in roots
+    return roots, missed
 
 
 def key_of(pid: int) -> Key:
