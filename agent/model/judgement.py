@@ -135,7 +135,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Of Kubernetes, that the container is of; None when it is of none, or not known in time."""
     task: EcsTask | None = None
     package: Package | None = None
-    """That installed the executable; None for those of containers, and where none did."""
+    """That installed the executable, of the host or of the container's image; None where none did, or nobody knows."""
 
 
 class Writer(msgspec.Struct, frozen=True, kw_only=True):
