@@ -39,10 +39,14 @@ STAND_IN = "***"
 FLAG = "redacted"
 """Among the flags of an event that does not say all it could."""
 _REGEX_BYTES = 1 << 18  # what one may take, compiled and with the states it has been in: as for rules
-_WORD = re.compile(r"\"[^\"]*\"|'[^']*'|[^\s\"']+")
-_BREAKS = ";|&("
+_WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)+")
+_BREAKS = ";|&(`"
+_BREAK_AS_SLASH = str.maketrans(dict.fromkeys(_BREAKS, "/"))
 _NO_VALUE = ("-", "$", "`")
 """How what follows an option begins when it is no secret: another option, or what a shell has yet to fill in."""
+
+_FILLED_IN = ('"$', '"`')
+"""How what is glued to an option begins when a shell has yet to fill it in."""
 
 
 class Redaction:
@@ -141,14 +145,23 @@ def _inner(text: str) -> tuple[str, int]:
     words = list(_WORD.finditer(text))
     if len(words) < 2:  # noqa: PLR2004  # a program and an option
         return text, 0
-    clean, count = _arguments(tuple(word.group() for word in words))
+    clean, count = _arguments(tuple(_unquoted(word.group()) for word in words))
+    clean, more = _each(clean, _inner)  # of a shell's command in a shell's command; quotes go two deep
+    count += more
     if not count:
         return text, 0
     pieces, at = [], 0
     for word, instead in zip(words, clean, strict=True):
-        pieces += [text[at : word.start()], instead]
+        quoted = word.group()
+        plain = _unquoted(quoted)
+        pieces += [text[at : word.start()], quoted if instead == plain else quoted.replace(plain, instead)]
         at = word.end()
     return "".join((*pieces, text[at:])), count
+
+
+def _unquoted(word: str) -> str:
+    """Return a word without the quotes around it; one that is quoted in part as it is."""
+    return word[1:-1] if word[0] in "\"'" and word.find(word[0], 1) == len(word) - 1 else word
 
 
 def _arguments(args: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
@@ -167,7 +180,7 @@ def _context(args: tuple[str, ...]) -> Iterator[tuple[Options, str]]:
     options, before, login = Options(), "", False
     for arg in args:
         yield options, before
-        name = arg.rpartition("/")[2].lstrip(_BREAKS).rstrip(_BREAKS)
+        name = arg.rstrip(_BREAKS).translate(_BREAK_AS_SLASH).rpartition("/")[2]
         if before.endswith(tuple(_BREAKS)):
             options, login = Options(), False
         if not before.startswith("--") or before == "--":  # else it is what an option says: `--name mysql`
@@ -190,7 +203,8 @@ def _by_option(arg: str, options: Options, before: str) -> str:
         if not option.startswith("--") and alone.startswith(option) and not arg.startswith("--"):
             return cluster + option[1:] + _paired(alone.removeprefix(option))
     for option in options.glued:
-        if alone.startswith(option) and len(alone) > len(option):
+        given = alone[len(option) :] if alone.startswith(option) else ""
+        if given and not given.startswith(_FILLED_IN):
             return cluster + option[1:] + STAND_IN
     return arg
 
