@@ -129,7 +129,9 @@ Substitute = Callable[[str], tuple[str, int]]
 def _known(given: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
     """Return arguments without what is known as a secret, and how many those were."""
     clean, count = _arguments(given)
-    for substitute in (_inner, *_SUBSTITUTES):
+    together = "\n".join(given)  # one look for all arguments: in most there is nothing of the kind
+    found = [substitute for pattern, substitute in _SUBSTITUTES if pattern.search(together)]
+    for substitute in (_inner, *found):
         clean, more = _each(clean, substitute)
         count += more
     return clean, count
@@ -237,7 +239,7 @@ def _substitute_of(pattern: re.Pattern[str]) -> Substitute:
     return substitute
 
 
-_SUBSTITUTES = tuple(map(_substitute_of, TEXTS))
+_SUBSTITUTES = tuple((pattern, _substitute_of(pattern)) for pattern in TEXTS)
 
 
 def _compiled(pattern: str) -> Substitute:

@@ -33,7 +33,7 @@ _NAMES = (
 _VALUE = r"""(?P<_>"[^"]*"?|'[^']*'?|[^\s"'&;|<>]+)"""
 
 TEXTS = tuple(
-    re.compile(one.replace("(?P<_>", "("), re.IGNORECASE if cased == "any" else 0)
+    re.compile(one.replace("(?P<_>", "("), (re.IGNORECASE if cased == "any" else 0) | re.MULTILINE)
     for cased, one in (
         # The userinfo of an address: https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1
         ("any", r"://[^\s/:@'\"]*:(?P<_>[^\s/'\"]+)@"),
@@ -62,7 +62,9 @@ TEXTS = tuple(
         ("", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?P<_>[\s\S]+?)(?:-----END|\Z)"),
     )
 )
-"""What a secret is by itself or by the name before it: the first group is the secret."""
+"""What a secret is by itself or by the name before it: the first group is the secret.
+
+One that is in an argument is also found in all arguments with a line for each."""
 
 OPTION = re.compile(
     r"--?(?:[a-z0-9]+[-_])*(?:pass|passwd|password|passphrase|passcode|storepass|keypass|token|api-?key|access-?key"
