@@ -154,7 +154,7 @@ def of_rpm(root: int, path: str) -> Iterator[Owner]:
             continue
         raw[18:20] = b"\x01\x01"  # a rollback journal, not a WAL: nothing beside the file is read
         with (
-            suppress(sqlite3.Error, struct.error, LookupError, ValueError),
+            suppress(*_DAMAGE),
             closing(sqlite3.connect(":memory:")) as sql,
         ):
             sql.deserialize(bytes(raw))

@@ -1,8 +1,9 @@
 """Which package installed the program of a finding, in which version, and whether the file is still its.
 
-Worked out when there is a finding, on a thread, once a program: a pass over the
-lists of dpkg takes a tenth of a second, rpm is a child, and so is what looks into a
-container.  A program is remembered by its mount namespace, inode, size and ctime, so
+Worked out when there is a finding, once a program: a pass over the lists of dpkg
+takes a tenth of a second, rpm is a child, and so is what looks into a container.
+The host's have a thread, and containers' another: what a container makes take its
+time holds up no answer about the host.  A program is remembered by its mount namespace, inode, size and ctime, so
 the answer is for that very file.
 
 Blind to: programs of containers that are gone by then; those that are no more at their
@@ -75,8 +76,11 @@ class Owners:
         self._lock = threading.Lock()
         self._known: dict[_File, Package | None] = {}
         self._under_way: set[_File] = set()
-        self._asked: queue.Queue[_Question | None] = queue.Queue(ASKED)
-        self._thread: threading.Thread | None = None
+        self._asked: dict[bool, queue.Queue[_Question | None]] = {
+            inside: queue.Queue(ASKED) for inside in (False, True)
+        }
+        """By whether they are about a container."""
+        self._threads: dict[bool, threading.Thread] = {}
 
     def complete(self, finding: Finding) -> tuple[Finding, bool]:
         """Return a finding with the package that is known, and whether there is no more to come."""
@@ -89,15 +93,17 @@ class Owners:
             if file in self._under_way:
                 return finding, False
             self._under_way.add(file)
+        inside = file.mnt_ns is not None
         try:
-            self._asked.put_nowait(_Question(file, self._insiders(finding.process) if file.mnt_ns else ()))
+            self._asked[inside].put_nowait(_Question(file, self._insiders(finding.process) if inside else ()))
         except queue.Full:
             self._counters.add("enrich.owners_queue_full")
             self._under_way.discard(file)
             return finding, True
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="enrich-owners", daemon=True)
-            self._thread.start()
+        if inside not in self._threads:
+            asked = self._asked[inside]
+            self._threads[inside] = threading.Thread(target=self._run, args=(asked,), name="enrich-owners", daemon=True)
+            self._threads[inside].start()
         return finding, False
 
     def size(self) -> int:
@@ -105,12 +111,12 @@ class Owners:
         return len(self._known)
 
     def close(self) -> None:
-        """Stop the thread after the program it is at, unless that hangs."""
+        """Stop the threads after the programs they are at, unless that hangs."""
         self._closing.set()
-        with suppress(queue.Full):
-            self._asked.put_nowait(None)
-        if self._thread is not None:
-            self._thread.join(CLOSE_WAIT_S)
+        for inside, thread in self._threads.items():
+            with suppress(queue.Full):
+                self._asked[inside].put_nowait(None)
+            thread.join(CLOSE_WAIT_S)
 
     def _file(self, finding: Finding) -> _File | None:
         exe, process = finding.process.exe, finding.process
@@ -126,8 +132,8 @@ class Owners:
     def _insiders(self, process: Process) -> tuple[int | str, ...]:
         return (process.key.tgid, *self.neighbours(process))[: image_owner.OWNERS]
 
-    def _run(self) -> None:
-        while (question := self._asked.get()) is not None and not self._closing.is_set():
+    def _run(self, asked: queue.Queue[_Question | None]) -> None:
+        while (question := asked.get()) is not None and not self._closing.is_set():
             file = question.file
             package = self._in_container(question) if file.mnt_ns else self._package(file)
             with self._lock:

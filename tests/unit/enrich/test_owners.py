@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import msgspec
 import pytest
 
 from agent.counters import Counters
+from agent.enrich import image_owner
 from agent.enrich import owners
 from agent.enrich.owners import Owners
+from agent.model import Container
 from agent.model import Executable
 from agent.model import FileId
 from agent.model import Finding
@@ -111,6 +114,21 @@ def test_another_mount_namespace_is_not_this_database(root: Path, known: Owners)
     moved = msgspec.structs.replace(elsewhere, process=msgspec.structs.replace(elsewhere.process, mnt_ns=8))
     assert (moved, True) == known.complete(moved)
     assert (elsewhere, True) == Owners(counters=Counters(), mnt_ns=None, root=root).complete(elsewhere)
+
+
+def test_a_container_that_takes_its_time_holds_up_nobody_else(
+    root: Path, known: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is root in it can make its databases slow to read."""
+    let_go = threading.Event()
+    monkeypatch.setattr(image_owner, "package", lambda *_: let_go.wait(10.0) and None)
+    of_container = finding(root, container=Container(id="c", runtime=None, started_at_ns=None))
+    try:
+        assert not known.complete(of_container)[1]
+        assert package(known, finding(root)) is not None
+        assert not known.complete(of_container)[1]
+    finally:
+        let_go.set()
 
 
 def test_a_flood_of_programs_stays_bounded(root: Path, known: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
