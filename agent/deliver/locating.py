@@ -20,7 +20,7 @@ from agent.errors import CollectorError
 
 WITHIN_S = 15.0  # the child gives up after 8
 OLD_S = 300.0
-_ASK = (sys.executable, "-m", "agent.deliver.srv")
+_ASK = (sys.executable, "-I", "-m", "agent.deliver.srv")
 
 Service = tuple[int, int, str, int]
 

@@ -41,7 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def send(errand: Errand) -> Outcome:
     """Have a child do it; never longer than LIMIT_S. Raises HostUnsupported when no child can be made."""
-    command = [sys.executable, "-m", "agent.enrol"]
+    command = [sys.executable, "-I", "-m", "agent.enrol"]
     try:
         done = subprocess.run(
             command, input=msgspec.json.encode(errand), capture_output=True, timeout=LIMIT_S, check=False

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import dns.exception
@@ -98,3 +99,14 @@ def test_a_service_is_never_plain_text() -> None:
     for wrong in ("srv:", "srv:example", "srv:_a b", "srv:_" + "x" * 260):
         with pytest.raises(ConfigError, match="expected srv:"):
             Target.uri_of(wrong)
+
+
+def test_nothing_is_imported_from_where_it_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that root starts in somebody's directory runs none of what lies there."""
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent/__init__.py").write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(Unlocated, match="cannot be looked up"):
+        Places("no..name").next()
+    assert not (tmp_path / "ran").exists()
