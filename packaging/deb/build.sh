@@ -13,8 +13,7 @@ command -v dpkg-deb >/dev/null || refuse "dpkg-deb is not installed (package dpk
 [ -z "$key" ] || refuse "a Debian package is not signed by itself: sign the Release file of the repository it goes to"
 lay bare
 furnish usr/share/zsh/vendor-completions
-find "$root/opt/vedette/lib" -type f -exec chmod 644 {} + # as Debian has modules and libraries
-ln -sfn /opt/vedette/bin/vedette "$root/usr/bin/vedette"  # Debian: absolute from one top-level directory to another
+ln -sfn /opt/vedette/bin/vedette "$root/usr/bin/vedette" # Debian: absolute from one top-level directory to another
 case $arch in x86_64) debian=amd64 ;; aarch64) debian=arm64 ;; esac
 
 # Moves below another root: transfer ROOT PATH...

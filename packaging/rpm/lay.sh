@@ -56,6 +56,7 @@ lay() {
     install -d "$root/opt/vedette/bin" "$root/$site"
     .venv/bin/pip install --quiet --no-index --no-deps --no-compile "${foreign[@]}" --target "$root/$site" "$work"/wheels/*.whl
     rm -rf "${root:?}/$site/bin"
+    find "$root/$site" -type f -exec chmod 644 {} + # modules and libraries, some of which their publishers made programs
     .venv/bin/python packaging/rpm/layout.py "$root" "$site" "$python" \
         <(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' packaging/rpm/agent.lock) "$1"
     printf 'home = /usr/bin\ninclude-system-site-packages = false\nversion = %s\n' "$python" >"$root/opt/vedette/pyvenv.cfg"

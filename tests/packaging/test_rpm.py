@@ -182,6 +182,14 @@ def test_two_builds_are_the_same(packages: Path, tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.skipif(shutil.which("rpmlint") is None, reason="needs rpmlint")
+def test_rpmlint_has_nothing_to_say(packages: Path) -> None:
+    """But for what packaging/rpm/rpmlint.toml has a reason for."""
+    said = run("rpmlint", "--config", ROOT / "packaging" / "rpm" / "rpmlint.toml", *packages.glob("*.rpm"))
+
+    assert "0 errors, 0 warnings" in said, said
+
+
 def test_a_host_from_installation_to_removal(installed: Host, packages: Path) -> None:
     """A finding arrives; what was found while the collector was away survives an upgrade; little is left at the end."""
     host = installed
