@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import NamedTuple
 
 import click
@@ -26,10 +28,14 @@ from agent.errors import VedetteError
 from agent.terminal import escape
 from agent.version import VERSION
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 EXIT_REFUSED = 2  # as click and most of Unix have it for wrong usage
 EXIT_BUG = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_NO_READER = 141  # 128 + SIGPIPE
+COMPLETION = "_VEDETTE_COMPLETE"  # what click's scripts for shells set
 
 
 class _Subcommand(NamedTuple):
@@ -79,11 +85,21 @@ class _LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the subcommand that the arguments name.  Raises click.UsageError with the nearest name."""
-        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
+        known = not args or args[0] in SUBCOMMANDS or args[0].startswith("-")
+        if not known and not ctx.resilient_parsing:  # else a shell asks, with a line that nobody has finished
             near = difflib.get_close_matches(args[0], SUBCOMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SUBCOMMANDS)}"
             raise click.UsageError(f"no such command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that may be meant, without importing anything."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  the agent process has no use for it
+
+        meant = [
+            CompletionItem(name, help=one.summary) for name, one in SUBCOMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*meant, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, without importing anything."""
@@ -109,6 +125,8 @@ def vedette(ctx: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (this process's by default) and return the exit status."""
     try:
+        if arguments is None and COMPLETION in os.environ:
+            return _complete(os.environ[COMPLETION])
         with vedette.make_context("vedette", list(sys.argv[1:] if arguments is None else arguments)) as context:
             status = vedette.invoke(context)
         sys.stdout.flush()
@@ -127,6 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as exc:  # noqa: BLE001  the last boundary: nothing above it could say anything
         return _confess(exc)
     return status if isinstance(status, int) else 0
+
+
+def _complete(instruction: str) -> int:
+    """Do what a shell asks: `bash_source`, its script; `bash_complete`, what may come next.  As in click's main."""
+    from click.shell_completion import shell_complete  # noqa: PLC0415  the agent process has no use for it
+
+    return shell_complete(vedette, {}, "vedette", COMPLETION, instruction)
 
 
 def _usage(exc: click.ClickException) -> str:

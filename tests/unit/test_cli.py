@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("duckdb", "grpc", "psutil", "pyarrow", "pyroute2", "rich", "sqlalchemy", "vedette")
 
 
-def vedette(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def vedette(*arguments: str, stdout: int = subprocess.PIPE, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the real program."""
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / '_proto'}"}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / '_proto'}"} | variables
     command = [sys.executable, "-m", "agent", *arguments]
     return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, env=environment)
 
@@ -38,6 +38,34 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     """`vedette --help` is instant, and the agent does not carry what only people's commands need."""
     assert [] == loaded_by("import agent.cli")
     assert [] == loaded_by("from agent.cli import main\nmain(['--help'])")
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("vedette fi", ["findings"]),
+        ("vedette findings --sin", ["--since"]),
+        ("vedette pki tok", ["token"]),
+        ("vedette fnord --since", []),
+        ("vedette --ver", ["--version"]),
+    ],
+)
+def test_a_shell_completes_what_is_typed(line: str, names: list[str]) -> None:
+    """Commands, their own commands and options; a wrong command says nothing into the prompt."""
+    done = vedette(COMP_WORDS=line, COMP_CWORD=str(line.count(" ")), _VEDETTE_COMPLETE="bash_complete")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert names == [each.partition(",")[2] for each in done.stdout.split()]
+
+
+@pytest.mark.parametrize(
+    ("shell", "start"), [("bash", "_vedette_completion()"), ("zsh", "#compdef vedette"), ("fish", "function")]
+)
+def test_each_shell_has_its_script(shell: str, start: str) -> None:
+    """What the packages install is made by the program itself."""
+    done = vedette(_VEDETTE_COMPLETE=f"{shell}_source")
+
+    assert (0, start) == (done.returncode, done.stdout[: len(start)])
 
 
 def test_the_agent_loads_nothing_that_only_people_need() -> None:
