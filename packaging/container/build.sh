@@ -29,6 +29,7 @@ for program in mmdebstrap umoci dpkg-deb; do
     command -v "$program" >/dev/null || { printf 'build.sh: %s is not installed\n' "$program" >&2 && exit 2; }
 done
 
+umask 022 # whoever builds: the collector in its image is not root
 say() { printf 'image: %s\n' "$*" >&2; }
 
 python=3.11 # of Debian 12, whose bcc the image has

@@ -46,6 +46,7 @@ lay() {
         case $glibc in 2014) tag=manylinux2014_$arch ;; *) tag=manylinux_${glibc}_$arch ;; esac
         foreign+=(--platform "$tag")
     done
+    umask 022 # whoever builds: the collector and people who ask are not root
     say "fetching wheels for Python $python on $arch"
     .venv/bin/pip download --quiet --require-hashes --no-deps "${foreign[@]}" -d "$work/wheels" -r "packaging/rpm/${only:-collector}.lock"
     say "building vedette $version"
@@ -76,6 +77,7 @@ furnish() {
     gzip -9n "$root/usr/share/man/man1/vedette.1"
     for shell in bash zsh fish; do
         _VEDETTE_COMPLETE=${shell}_source .venv/bin/vedette >"$work/vedette.$shell"
+        grep -q "_VEDETTE_COMPLETE=${shell}_complete" "$work/vedette.$shell" || refuse "vedette gave no script for $shell"
     done
     install -D -m 644 "$work/vedette.bash" "$root/usr/share/bash-completion/completions/vedette"
     install -D -m 644 "$work/vedette.zsh" "$root/$1/_vedette"

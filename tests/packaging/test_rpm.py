@@ -194,6 +194,8 @@ def test_a_host_from_installation_to_removal(installed: Host, packages: Path) ->
     """A finding arrives; what was found while the collector was away survives an upgrade; little is left at the end."""
     host = installed
     assert "vedette 0." in run("chroot", host.root, "vedette", "--version")
+    completes = "source /usr/share/bash-completion/completions/vedette && complete -p vedette"
+    assert "_vedette_completion" in run("chroot", host.root, "bash", "-c", completes)
     host.boot()
     host.run("systemctl", "start", "vedette-collector", "vedette-agent")
     assert "39 of 39 probes attached" in host.run("systemctl", "show", "--property=StatusText", "vedette-agent")
