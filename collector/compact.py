@@ -57,10 +57,16 @@ def mergeable(folder: Path, changed_since_s: float = -inf) -> Iterator[list[Part
     """Yield groups of neighbours that should become one file."""
     parts = parts_of(folder)
     gone = names.superseded(parts)
-    current = [p for p in parts if p not in gone and (folder / p.name).stat().st_mtime >= changed_since_s]
-    for (_, size_class), group in groupby(current, key=lambda part: (part.spool_id, _size_class(folder / part.name))):
+    current = [part for part in parts if part not in gone]
+
+    def alike(part: Part) -> tuple[str, int, bool]:
+        found = (folder / part.name).stat()
+        return part.spool_id, _size_class(found.st_size), found.st_mtime >= changed_since_s
+
+    # What has not changed stays between its neighbours: left out, it would be within the range of their whole.
+    for (_, size_class, changed), group in groupby(current, key=alike):
         members = list(group)
-        if size_class < len(CLASS_BYTES) and len(members) >= MERGE:
+        if changed and size_class < len(CLASS_BYTES) and len(members) >= MERGE:
             yield members
 
 
@@ -82,9 +88,8 @@ def remove_superseded(folder: Path, now_s: float) -> None:
             _log.debug("removed %s, merged into %s", part.name, wider.name)
 
 
-def _size_class(path: Path) -> int:
-    size = path.stat().st_size
-    return sum(size >= limit for limit in CLASS_BYTES)
+def _size_class(size_bytes: int) -> int:
+    return sum(size_bytes >= limit for limit in CLASS_BYTES)
 
 
 def _tables(paths: list[Path], target: pa.Schema) -> Iterator[pa.Table]:

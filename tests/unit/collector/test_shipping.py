@@ -87,6 +87,16 @@ def test_what_is_on_its_way_is_not_merged_any_more(files: EventFiles) -> None:
     assert compact.compact(files.root, 10.0 + 899, 900.0) == compact.MERGE
 
 
+def test_what_is_on_its_way_is_within_no_whole(files: EventFiles) -> None:
+    """A file that is older than both its neighbours is not taken for one that was merged, and removed."""
+    for number in range(1, 2 * compact.MERGE + 2):
+        aged(write(files, number, number), 10.0 if number == compact.MERGE + 1 else 1_000.0)
+
+    assert compact.compact(files.root, 1_000.0, 900.0) == 2 * compact.MERGE
+
+    assert sorted(stored(files)) == list(range(1, 2 * compact.MERGE + 2))
+
+
 def test_killed_between_there_and_here(files: EventFiles, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is put there again as the same object."""
     aged(write(files, 1, 3))
