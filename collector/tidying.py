@@ -35,7 +35,10 @@ def tidy(keeping: Keeping) -> None:
     try:
         if config.events_url:
             shipping.ship(root, shipping.bucket_of(config.events_url), now_s - unchanged_s)
+    except (OSError, ConfigError) as exc:
+        _log.warning("%s: event files are not moved: %s", root, exc)
+    try:
         bounds = Bounds(config.keep_days, config.keep_bytes)
         retention.enforce(root, bounds, datetime.fromtimestamp(now_s, UTC).date())
-    except (OSError, ConfigError) as exc:
-        _log.warning("%s: event files are neither moved nor removed: %s", root, exc)
+    except OSError as exc:
+        _log.warning("%s: old event files are not removed: %s", root, exc)
