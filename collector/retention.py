@@ -1,5 +1,8 @@
 """Which event files go: those of days that are over, and the oldest when there are too many bytes.
 
+The day is that of the events, or that on which they came, if that is later: what an agent brings after days without a
+collector is not taken away before anybody could read it, or it could be moved into a bucket.
+
 What goes is counted and logged.  Hidden files are left alone: somebody is writing them.
 """
 
@@ -8,7 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC
 from datetime import date
+from datetime import datetime
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +75,8 @@ def _files(root: Path) -> Iterator[_File]:
             continue
         with suppress(FileNotFoundError):
             found = path.stat()
-            yield _File(day, found.st_mtime, path, found.st_size)
+            came = datetime.fromtimestamp(found.st_mtime, UTC).date()
+            yield _File(max(day, came), found.st_mtime, path, found.st_size)
 
 
 def _remove_empty(folder: Path, root: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC
+from datetime import datetime
+from datetime import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,16 +21,18 @@ files = test_events.files
 
 
 def test_days_that_are_over_go(files: EventFiles, caplog: pytest.LogCaptureFixture) -> None:
-    """Today and the days before it that are asked for stay; empty folders go, and it is said how much went."""
+    """Today and the days before it that are asked for stay, and what came in them; empty folders go; it is said."""
     for number in range(1, 5):
-        write(files, number, number, TODAY - timedelta(days=number - 1))
+        os.utime(write(files, number, number, TODAY - timedelta(days=number - 1)), (0, 0))
+    came = datetime.combine(TODAY, time(), UTC).timestamp()
+    os.utime(write(files, 5, 5, TODAY - timedelta(days=9)), (came, came))
 
     with caplog.at_level("INFO"):
         gone = enforce(files.root, Bounds(days=2), TODAY)
 
-    assert (sorted(stored(files)), gone.files) == ([1, 2], 2)
+    assert (sorted(stored(files)), gone.files) == ([1, 2, 5], 2)
     assert f"removed 2 old event files, {gone.size_bytes} bytes" in caplog.text
-    assert len(list(files.root.glob("class=*/day=*"))) == 2
+    assert len(list(files.root.glob("class=*/day=*"))) == 3
     assert enforce(files.root, Bounds(days=2), TODAY) == (0, 0)
 
 
