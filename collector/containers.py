@@ -130,7 +130,7 @@ def _fill(sql: Connection, host_id: str, container: event_pb2.Container) -> list
     query = select(table.c.id, table.c.document).where(
         table.c.host_id == host_id, table.c.container_id == _text(container.id)
     )
-    for row in sql.execute(query.limit(FINDINGS)).mappings().all():
+    for row in sql.execute(query.limit(FINDINGS).with_for_update()).mappings().all():
         document = whereabouts.completed(json.loads(row["document"]), container)
         if document is not None:
             sql.execute(update(table).where(table.c.id == row["id"]).values(document=json.dumps(document)))

@@ -82,15 +82,15 @@ def put_back(sql: Connection, export: str, taken: Sequence[Taken], now_ns: int) 
 
 
 def told(sql: Connection, export: tuple[str, int], taken: Sequence[Taken], now_ns: int) -> None:
-    """Note that these were delivered; one that was seen again meanwhile is due again. `export`: name and `repeat`."""
+    """Note that these were delivered; one that changed meanwhile is due again. `export`: name and `repeat`."""
     queue, sent, findings = schema.export_queue, schema.export_sent, schema.findings
     name, repeat_ns = export
     for id_, document in taken:
-        current = sql.execute(select(findings.c.count).where(findings.c.id == id_).with_for_update()).scalar() or 0
+        current = sql.execute(select(findings.c.document).where(findings.c.id == id_).with_for_update()).scalar()
         values = {"at_ns": now_ns, "count": document["service"]["count"]}
         if sql.execute(update(sent).where(_of(sent, name, id_)).values(values)).rowcount == 0:
             sql.execute(insert(sent).values(values | {"export": name, "finding_id": id_}))
-        if current > document["service"]["count"]:
+        if current is not None and json.loads(current) != document:
             again = {"due_at_ns": now_ns + repeat_ns, "attempts": 0}
             sql.execute(update(queue).where(_of(queue, name, id_)).values(again))
         else:

@@ -118,6 +118,19 @@ def test_what_is_seen_while_it_is_being_told_is_told_later(bench: Bench) -> None
     assert shown(bench.take()) == [("a", 2)]
 
 
+def test_what_is_learned_while_it_is_being_told_is_told_later(bench: Bench) -> None:
+    """The container of a finding is known a moment after it, maybe while a destination has it in its hands."""
+    bench.store.keep_findings(ORIGIN, KEY, [finding(1, container=container())], Toll(1))
+    taken = bench.take()
+    pod = event_pb2.Container(id=container().id, workload=workload())
+    bench.store.advance_events(KEY, Toll(1), [event(1, container=pod)])
+    bench.told(taken)
+
+    bench.now_ns += REPEAT_NS
+    [whole] = bench.take()
+    assert "web" == whole.document["resource"]["kubernetesDetails"]["kubernetesWorkloadDetails"]["name"]
+
+
 def test_what_was_taken_is_taken_once_and_comes_back(bench: Bench) -> None:
     """Two collectors do not tell the same; one that was killed with it in its hands has not told it."""
     bench.found("a")
