@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import closing
+from contextlib import suppress
 from typing import Any
 from typing import Literal
 
@@ -74,9 +75,8 @@ class Destination:
                 stream.sendall(b"".join(b"%d %s" % (len(message), message) for message in messages))
                 stream.settimeout(_END_S)
                 stream.shutdown(socket.SHUT_WR)
-                stream.recv(1)  # its end says that all of it was read, where the receiver closes as we do
-        except TimeoutError:
-            return {}  # it was taken; the receiver keeps the connection
+                with suppress(TimeoutError):  # it was taken; the receiver keeps the connection
+                    stream.recv(1)  # its end says that all of it was read, where the receiver closes as we do
         except OSError as exc:
             raise Unsent(f"{self._settings.host}:{self._settings.port}: {exc}") from exc
         return {}

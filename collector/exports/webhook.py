@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -96,6 +97,8 @@ class Destination:
             if exc.code in _LATER or exc.code >= _SERVER_ERROR:
                 raise Unsent(f"{self._section.settings.url}: {exc.code}") from exc
             return f"HTTP status {exc.code}"
+        except HTTPException as exc:  # an answer that is not HTTP, of which it says some
+            raise Unsent(f"{self._section.settings.url}: {exc!r}") from exc
         except (OSError, ValueError) as exc:
             raise Unsent(f"{self._section.settings.url}: {exc}") from exc
 

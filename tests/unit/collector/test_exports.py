@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from http.server import HTTPServer
 from pathlib import Path
@@ -25,6 +26,7 @@ from collector import exports
 from collector import guardduty
 from collector.aggregate import Aggregate
 from collector.errors import ConfigError
+from collector.exports import syslog
 from collector.exports._base import Export
 from collector.exports._base import Unsent
 from tests.certificates import Authority
@@ -109,6 +111,40 @@ def test_a_webhook_that_nobody_answers(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     with pytest.raises(Unsent, match="refused"):
         opened(type="webhook", url="http://127.0.0.1:1/", secret_file=str(tmp_path / "secret")).send(TWO)
+
+
+@contextmanager
+def talking(answer: bytes) -> Iterator[int]:
+    """Yield the port of a server that says this to whoever comes, and reads nothing more."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def answer_once() -> None:
+            stream, _ = server.accept()
+            with closing(stream):
+                stream.sendall(answer)
+                ended.wait(WAIT_S)
+
+        ended, thread = threading.Event(), threading.Thread(target=answer_once)
+        thread.start()
+        yield server.getsockname()[1]
+        ended.set()
+        thread.join(WAIT_S)
+
+
+def test_a_webhook_that_is_no_web_server(tmp_path: Path) -> None:
+    """It is tried again, and what it says is in no log as it is."""
+    (tmp_path / "secret").write_text("x")
+    with talking(b"220 \x1b[31mmail\r\n") as port, pytest.raises(Unsent, match=r"x1b\[31m") as caught:
+        opened(type="webhook", url=f"http://127.0.0.1:{port}/", secret_file=str(tmp_path / "secret")).send(TWO)
+    assert str(caught.value).isprintable()
+
+
+def test_syslog_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that takes nothing, as a firewall that drops, is tried again: nothing was told."""
+    monkeypatch.setattr(syslog, "TIMEOUT_S", 0.2)
+    much = [TWO[0] | {"title": "x" * 1_000_000}] * 20
+    with talking(b"") as port, pytest.raises(Unsent, match="timed out"):
+        opened(type="syslog", host="127.0.0.1", port=port, protocol="tcp").send(much)
 
 
 def said(message: bytes) -> tuple[str, dict[str, Any]]:
