@@ -15,6 +15,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -40,13 +41,11 @@ FLAG = "redacted"
 """Among the flags of an event that does not say all it could."""
 _REGEX_BYTES = 1 << 18  # what one may take, compiled and with the states it has been in: as for rules
 _WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)+")
+_BLANK = re.compile(r"\s")  # in a command line, and in no name with its value
 _BREAKS = ";|&(`"
 _BREAK_AS_SLASH = str.maketrans(dict.fromkeys(_BREAKS, "/"))
-_NO_VALUE = ("-", "$", "`")
-"""How what follows an option begins when it is no secret: another option, or what a shell has yet to fill in."""
-
-_FILLED_IN = ('"$', '"`')
-"""How what is glued to an option begins when a shell has yet to fill it in."""
+_UNFILLED = ("$", "`", '"$', '"`')
+"""How what a shell has yet to fill in begins, in a command line; in an argument by itself it is a secret's own `$`."""
 
 
 class Redaction:
@@ -147,7 +146,7 @@ def _inner(text: str) -> tuple[str, int]:
     words = list(_WORD.finditer(text))
     if len(words) < 2:  # noqa: PLR2004  # a program and an option
         return text, 0
-    clean, count = _arguments(tuple(_unquoted(word.group()) for word in words))
+    clean, count = _arguments(tuple(_unquoted(word.group()) for word in words), _UNFILLED)
     clean, more = _each(clean, _inner)  # of a shell's command in a shell's command; quotes go two deep
     count += more
     if not count:
@@ -166,12 +165,12 @@ def _unquoted(word: str) -> str:
     return word[1:-1] if word[0] in "\"'" and word.find(word[0], 1) == len(word) - 1 else word
 
 
-def _arguments(args: tuple[str, ...]) -> tuple[tuple[str, ...], int]:
-    """Redact by the program and the option before."""
+def _arguments(args: tuple[str, ...], unfilled: tuple[str, ...] = ()) -> tuple[tuple[str, ...], int]:
+    """Redact by the program and the option before, but for what begins as `unfilled`."""
     clean: list[str] = []
     count = 0
     for arg, (options, before) in zip(args, _context(args), strict=True):
-        redacted = _by_option(arg, options, before)
+        redacted = _by_option(arg, options, before, unfilled)
         clean.append(redacted)
         count += redacted != arg
     return tuple(clean), count
@@ -191,11 +190,13 @@ def _context(args: tuple[str, ...]) -> Iterator[tuple[Options, str]]:
         before = arg
 
 
-def _by_option(arg: str, options: Options, before: str) -> str:
-    if OPTION.fullmatch(before) and arg and not arg.startswith(_NO_VALUE):
+def _by_option(arg: str, options: Options, before: str, unfilled: tuple[str, ...]) -> str:
+    if arg.startswith(unfilled):
+        return arg
+    if OPTION.fullmatch(before) and arg and not arg.startswith("-"):
         return STAND_IN
     before = _alone(before, options.flags)
-    if before in options.apart and not arg.startswith(("$", "`")):
+    if before in options.apart:
         return STAND_IN
     if before in options.pairs:
         return _paired(arg)
@@ -206,7 +207,7 @@ def _by_option(arg: str, options: Options, before: str) -> str:
             return cluster + option[1:] + _paired(alone.removeprefix(option))
     for option in options.glued:
         given = alone[len(option) :] if alone.startswith(option) else ""
-        if given and not given.startswith(_FILLED_IN):
+        if given and not given.startswith(unfilled):
             return cluster + option[1:] + STAND_IN
     return arg
 
@@ -225,18 +226,20 @@ def _paired(arg: str) -> str:
 
 
 def _substitute_of(pattern: re.Pattern[str]) -> Substitute:
-    def replace(found: re.Match[str]) -> str:
-        secret = found.group(1)
-        if secret.strip("\"'") in {"", STAND_IN} or secret.lstrip("\"'").startswith(("$", "`", STAND_IN)):
-            return found.group()
-        begins, ends = found.start(1) - found.start(), found.end(1) - found.start()
-        return f"{found.group()[:begins]}{STAND_IN}{found.group()[ends:]}"
-
     def substitute(text: str) -> tuple[str, int]:
-        clean, count = pattern.subn(replace, text)
-        return (clean, count) if clean != text else (text, 0)
+        clean = pattern.sub(partial(_replaced, _UNFILLED if _BLANK.search(text) else ()), text)
+        # A secret with *** in it counts for less than it is, and one at least.
+        return clean, max(clean.count(STAND_IN) - text.count(STAND_IN), int(clean != text))
 
     return substitute
+
+
+def _replaced(unfilled: tuple[str, ...], found: re.Match[str]) -> str:
+    plain = found.group(1).strip("\"'")
+    if not plain or plain.startswith((STAND_IN, *unfilled)):
+        return found.group()
+    begins, ends = found.start(1) - found.start(), found.end(1) - found.start()
+    return f"{found.group()[:begins]}{STAND_IN}{found.group()[ends:]}"
 
 
 _SUBSTITUTES = tuple((pattern, _substitute_of(pattern)) for pattern in TEXTS)

@@ -39,6 +39,9 @@ def redacted(line: str) -> str:
         ("sshpass -p hunter2 ssh -p 22 bob@web", "sshpass -p *** ssh -p 22 bob@web"),
         ("tool --password hunter2 --user bob", "tool --password *** --user bob"),
         ("tool --db-password=hunter2", "tool '--db-password=***'"),
+        ("tool --password '$hunter2' -x", "tool --password *** -x"),
+        ("env DB_PASSWORD='$hunter2' ./run", "env 'DB_PASSWORD=***' ./run"),
+        ("mysql '-p$hunter2'", "mysql '-p***'"),
         ("tool --pass=hunter2", "tool '--pass=***'"),
         ("keytool -storepass hunter2 -list", "keytool -storepass *** -list"),
         ("openssl rsa -passin pass:hunter2", "openssl rsa -passin 'pass:***'"),
@@ -175,7 +178,19 @@ def test_nothing_breaks_it(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["eyJ-", "password=", "://a:", '"', "'\"", "token: ", "-----BEGIN PRIVATE KEY-----", "bearer 1", "PWD="]
+    "piece",
+    [
+        "eyJ-",
+        "password=",
+        "://a:",
+        '"',
+        "'\"",
+        "token: ",
+        "-----BEGIN PRIVATE KEY-----",
+        "bearer 1",
+        "PWD=",
+        "token=$;",
+    ],
 )
 def test_a_hostile_argument_costs_a_pass(piece: str) -> None:
     """Twice as long takes about twice as long, so that nobody holds the agent up by what they start."""
