@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pyarrow.parquet as pq
 import pytest
 
 from collector import compact
+from collector import shipping
 from collector import sql
+from collector import tidying
+from collector.config import Config
 from collector.errors import ConfigError
 from collector.events import EventFiles
 from collector.shipping import Bucket
@@ -116,6 +120,22 @@ def test_a_bucket_that_is_not_there_keeps_everything_here(files: EventFiles, buc
     with pytest.raises(OSError, match=r"(?i)bucket"):
         ship(files.root, Bucket(bucket.system, "nobodys-bucket/x"), OLD_S)
     assert stored(files) == [1, 2, 3]
+
+
+def test_what_is_too_old_goes_though_the_bucket_is_not_there(
+    files: EventFiles, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk does not fill up for a bucket that cannot be reached; that one could not is said."""
+    aged(write(files, 1, 3))
+    state_dir = files.root.parent
+    config = Config(listen=f"unix://{state_dir}/s", state_dir=state_dir, events_url="s3://none/x", keep_bytes=0)
+    keeping = SimpleNamespace(config=config, files=files, now_ns=lambda: int(OLD_S * 2) * 1_000_000_000)
+    monkeypatch.setattr(shipping, "bucket_of", lambda _: Bucket(bucket.system, "nobodys-bucket/x"))
+
+    tidying.tidy(keeping)  # type: ignore[arg-type]  these are what it looks at
+
+    assert stored(files) == []
+    assert "event files are not moved" in caplog.text
 
 
 @pytest.mark.parametrize("url", ["/var/lib/x", "gs://bucket/x", "s3:///", ""])
