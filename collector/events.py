@@ -78,6 +78,7 @@ class EventFiles:
         """Make the folder, and settle what a killed collector left. Raises StateError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            _sync(self.root.parent)  # what tells this collector from others is there, too: `collector.holding`
         except OSError as exc:
             raise StateError(f"{self.root}: {exc.strerror}") from exc
         self.settle(committed or {})
