@@ -23,14 +23,20 @@ class AwsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def client(service: str, settings: Any) -> Any:
-    """Return a client of boto3. Raises ConfigError when it is not installed."""
+    """Return a client of boto3. Raises ConfigError when it is not installed, or there is no such place."""
     try:
         import boto3  # noqa: PLC0415  optional, and 30 MB
         from botocore.config import Config  # noqa: PLC0415  comes with it
+        from botocore.exceptions import InvalidRegionError  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigError(f"type` needs boto3: install vedette[aws] ({exc})") from exc
     patience = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 1})
-    return boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=patience)
+    try:
+        return boto3.client(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=patience)
+    except InvalidRegionError as exc:
+        raise ConfigError(f"region`: {exc}") from exc
+    except ValueError as exc:
+        raise ConfigError(f"endpoint_url`: {exc}") from exc
 
 
 def call(operation: Any, **parameters: Any) -> tuple[dict[str, Any], str | None]:

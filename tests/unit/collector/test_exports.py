@@ -271,6 +271,8 @@ def test_s3_has_them(aws: dict[str, str]) -> None:
         (r"`export\[0\].repeat` must be one of 15m, 1h, 6h", {"type": "json_lines", "path": "-", "repeat": "2h"}),
         (r"`export\[0\].format` must be one of asff$", {"type": "security_hub", "region": "x", "format": "ocsf"}),
         (r"`export\[0\].source`", {"type": "eventbridge", "region": "us-east-1", "source": "aws.guardduty"}),
+        (r"`export\[0\].region`", {"type": "security_hub", "region": "eu west"}),
+        (r"`export\[0\].endpoint_url`", {"type": "s3", "bucket": "x", "region": "us-east-1", "endpoint_url": "x"}),
         (r"`export\[0\].url`", {"type": "webhook", "url": "http://example.org/", "secret_file": "/dev/null"}),
         (r"`export\[0\].secret_file`", {"type": "webhook", "url": "https://example.org/", "secret_file": "/dev/null"}),
     ],
