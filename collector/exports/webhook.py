@@ -1,6 +1,6 @@
 """A POST of JSON for each finding, signed with HMAC-SHA256.
 
-    Vedette-Delivery: <finding id>:<count>     the same when it is sent again: drop what was seen
+    Vedette-Delivery: <finding id>:<count>:<hash>   the same when it is sent again: drop what was seen
     Vedette-Signature: t=<Unix seconds>,v1=<hex of HMAC-SHA256(secret, "<t>." + body)>
 
 A 2xx is taken for delivered. 408, 425, 429 and 5xx are tried again; anything else is refused for good, a redirect
@@ -28,6 +28,7 @@ from collector.exports._base import Section
 from collector.exports._base import Unsent
 from collector.exports._base import line
 from collector.exports._base import read_secret
+from collector.formats import delivery
 
 FORMAT = "guardduty"
 _LATER = frozenset({408, 425, 429})  # RFC 9110, 8470, 6585
@@ -73,19 +74,18 @@ class Destination:
         except ConfigError as exc:
             raise Unsent(f"`{exc}") from exc
         for number, (document, rendered) in enumerate(zip(documents, self._section.rendered(documents), strict=True)):
-            delivery = f"{document['id']}:{document['service']['count']}"
-            why = self._post(line(rendered), delivery, secret)
+            why = self._post(line(rendered), delivery(document), secret)
             if why is not None:
                 refused[number] = why
         return refused
 
-    def _post(self, body: bytes, delivery: str, secret: bytes) -> str | None:
+    def _post(self, body: bytes, named: str, secret: bytes) -> str | None:
         at_s = time.time_ns() // 1_000_000_000
         signed = hmac.new(secret, f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "vedette",
-            "Vedette-Delivery": delivery,
+            "Vedette-Delivery": named,
             "Vedette-Signature": f"t={at_s},v1={signed}",
         }
         request = urllib.request.Request(self._section.settings.url, body, headers)  # noqa: S310  `check` saw the scheme

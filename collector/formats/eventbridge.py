@@ -8,16 +8,17 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from collector.formats import delivery
+
 _NAMESPACE = uuid.UUID("8f6dd6a1-4a0f-5b8e-9d0b-7a1f4a3c2b10")
 DETAIL_TYPE = "GuardDuty Finding"
 
 
 def render(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the event; what is sent again for the same occurrence has the same `id`."""
-    occurrence = f"{document['id']}:{document['service']['count']}"
+    """Return the event; the same that is sent again has the same `id`."""
     return {
         "version": "0",
-        "id": str(uuid.uuid5(_NAMESPACE, occurrence)),
+        "id": str(uuid.uuid5(_NAMESPACE, delivery(document))),
         "detail-type": DETAIL_TYPE,
         "source": "aws.guardduty",
         "account": document["accountId"],

@@ -9,6 +9,8 @@ import json
 from datetime import datetime
 from typing import Any
 
+from collector.formats import delivery
+
 CLASS_UID = 2004
 _CREATE, _UPDATE = 1, 2
 _SEVERITIES = ((9.0, 5, "Critical"), (7.0, 4, "High"), (4.0, 3, "Medium"), (0.0, 2, "Low"))
@@ -41,7 +43,7 @@ def render(document: dict[str, Any]) -> dict[str, Any]:
             "version": _VERSION,
             "product": {"name": "Vedette", "vendor_name": "Vedette", "feature": {"name": "Runtime Monitoring"}},
             "profiles": ["cloud", "container", "linux"],
-            "uid": f"{document['id']}:{service['count']}",
+            "uid": delivery(document),
         },
         "cloud": {"provider": "AWS", "region": document["region"], "account": _account(document["accountId"])},
         "finding_info": _info(document),

@@ -82,6 +82,15 @@ def test_ocsf_takes_it(of: Any) -> None:
     assert (process["name"], process["pid"], process["file"]["path"]) == ("curl", 41, "/usr/bin/curl")
 
 
+def test_the_same_is_told_from_what_says_more() -> None:
+    """A receiver that drops what came twice does not drop what became known of a container at the same count."""
+    before, again, more = document(finding()), document(finding()), document(finding(container=container()))
+    named = [(ocsf.render(one)["metadata"]["uid"], eventbridge.render(one)["id"]) for one in (before, again, more)]
+
+    assert named[0] == named[1]
+    assert not set(named[0]) & set(named[2])
+
+
 def test_a_first_occurrence_is_created_in_ocsf() -> None:
     """What is new is told from what was seen again."""
     made = document(finding())
