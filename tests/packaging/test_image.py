@@ -86,7 +86,7 @@ def test_sidecar_reports_and_its_failure_is_nobodys(sidecar: Unpacked, tmp_path:
         settings = {"VEDETTE_CONFIG": '[collector]\naddress = "unix:///mnt/c.sock"\n'}
         with images.running(sidecar, env=settings, binds={"/mnt": tmp_path}) as container:
             wait_for(lambda: container.exec("/opt/vedette/bin/healthy").returncode == 0, container.said)
-            assert "of 39 probes attached" in container.exec("/opt/vedette/bin/healthy").stdout
+            assert "11 of 39 probes attached" in container.exec("/opt/vedette/bin/healthy").stdout
             subprocess.run(["runc", "exec", container.name, "/usr/bin/python3", "-c", DEED], check=True, timeout=60)
             told = ("findings", "--json", "--state-dir", str(running.state_dir))
             wait_for(lambda: "FilelessExecution" in vedette(*told).stdout, container.said)
@@ -95,3 +95,11 @@ def test_sidecar_reports_and_its_failure_is_nobodys(sidecar: Unpacked, tmp_path:
     with images.running(sidecar, env=wrong) as container:
         assert 0 == container.runc.wait(images.WAIT_S), container.said()
         assert "vedette.toml:1: " in container.said()
+
+    for name in ("etc/agent.toml", "run/vedette.toml"):  # settings of the image's user, and of another task before
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("no such line")
+    binds = {"/etc/vedette": tmp_path / "etc", "/run/vedette": tmp_path / "run"}
+    with images.running(sidecar, binds=binds) as container:
+        assert 2 == container.runc.wait(images.WAIT_S), container.said()
+        assert "agent.toml:1: " in container.said()
