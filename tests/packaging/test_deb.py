@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.packaging.images import sh
 from tests.packaging.test_rpm import Host
-from tests.packaging.test_rpm import run
 
 ROOT = Path(__file__).resolve().parents[2]
 ANOTHERS = ("var/lib/dpkg/", "var/log/", "var/cache/", "etc/ld.so.cache", "dev/null", "deb")
@@ -42,7 +42,7 @@ class Built(NamedTuple):
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     """Build it."""
     out = tmp_path_factory.mktemp("deb")
-    run("bash", ROOT / "packaging" / "deb" / "build.sh", "--out", out, "--only", "agent")
+    sh("bash", ROOT / "packaging" / "deb" / "build.sh", "--out", out, "--only", "agent")
     (path,) = out.glob("vedette_*.deb")
     if shutil.which("lintian") is None:
         yield Built(path, None)
@@ -76,20 +76,20 @@ def test_from_installation_to_purge(package: Built, host: Host) -> None:
     shutil.copy2(package.path, host.root / "deb")
     before = written(host)
 
-    run(*host_dpkg, "--install", "/deb")
-    assert "vedette 0." in run("chroot", host.root, "vedette", "--version")
+    sh(*host_dpkg, "--install", "/deb")
+    assert "vedette 0." in sh("chroot", host.root, "vedette", "--version")
     owned = set(listed(package.path))
     assert set() == owned - written(host)
     assert {CONFFILE, "usr/lib/systemd/system/vedette-agent.service"} <= owned
     assert 0o600 == (host.root / CONFFILE).stat().st_mode & 0o777
     assert list((host.root / "opt/vedette").rglob("*.pyc"))
-    assert "" == run("chroot", host.root, "dpkg", "--verify", "vedette")
+    assert "" == sh("chroot", host.root, "dpkg", "--verify", "vedette")
 
     with (host.root / CONFFILE).open("a") as configuration:
         configuration.write("# ours\n")
     (host.root / CONFFILE).chmod(0o640)
     postinst = "/var/lib/dpkg/info/vedette.postinst"
-    run("chroot", host.root, postinst, "configure", "0.1.0-1")  # once more, as after half an upgrade
+    sh("chroot", host.root, postinst, "configure", "0.1.0-1")  # once more, as after half an upgrade
     assert "# ours" in (host.root / CONFFILE).read_text()
     assert 0o640 == (host.root / CONFFILE).stat().st_mode & 0o777
 
@@ -99,9 +99,9 @@ def test_from_installation_to_purge(package: Built, host: Host) -> None:
     state = host.root / "var/lib/vedette"
     state.mkdir(mode=0o700)
     (state / "agent-id").write_text("kept\n")
-    run(*host_dpkg, "--remove", "vedette")
+    sh(*host_dpkg, "--remove", "vedette")
     assert {CONFFILE, "var/lib/vedette/agent-id"} == written(host) - before
-    run(*host_dpkg, "--purge", "vedette")
+    sh(*host_dpkg, "--purge", "vedette")
     assert set() == written(host) - before
     assert not (host.root / "opt/vedette").exists()
 
@@ -117,5 +117,5 @@ def test_lintian_has_nothing_to_say(package: Built) -> None:
 
 def listed(package: Path) -> list[str]:
     """Return the files in a package, without directories."""
-    lines = run("dpkg-deb", "--contents", package).splitlines()
+    lines = sh("dpkg-deb", "--contents", package).splitlines()
     return [line.split("./", 1)[1].split(" -> ")[0] for line in lines if not line.startswith("d")]

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging.conftest import BUILD
+from tests.packaging.images import sh
+
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "packaging" / "rpm" / "build.sh"
 SOCKET = "unix:///run/vedette-collector/collector.sock"
 SIMULATED = ("FilelessExecution", "Execution:Runtime/SuspiciousCommand", "ProcessInjection.Proc", "ReverseShell")
 """Done on the host: found within the unit's sandbox."""
@@ -35,41 +37,12 @@ pytestmark = [
     ),
 ]
 
-NAMES = """
-Name: names-of-this-host
-Version: 1
-Release: 1
-Summary: What this host has under other names
-License: CC0-1.0
-BuildArch: noarch
-Provides: python(abi) = 3.11, python3-bcc, libbpf, systemd, /bin/sh
-%description
-Names.
-%files
-"""
-
-
-def run(*command: str | Path, **options: object) -> str:
-    """Return what a program prints; fail with what it complains about."""
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
-    return str(done.stdout)
-
 
 def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with both packages, and the agent's next release in `next`."""
-    out = tmp_path_factory.mktemp("rpm")
-    run("bash", BUILD, "--out", out)
-    run("bash", BUILD, "--out", out / "next", "--only", "agent", "--release", "2")
-    return out
 
 
 class Host:
@@ -85,11 +58,11 @@ class Host:
         """Lay a writable root over this host's."""
         top = self.root.parent
         top.mkdir()
-        run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", top)
+        sh("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", top)
         for name in ("upper", "work", "root"):
             (top / name).mkdir()
         options = f"lowerdir=/,upperdir={top / 'upper'},workdir={top / 'work'}"
-        run("mount", "-t", "overlay", "-o", options, "overlay", self.root)
+        sh("mount", "-t", "overlay", "-o", options, "overlay", self.root)
         for each in LEFT:
             shutil.rmtree(self.root / each.lstrip("/"), ignore_errors=True)
         shutil.rmtree(self.root / "etc/systemd/system", ignore_errors=True)  # nothing else of this host is started
@@ -98,7 +71,7 @@ class Host:
         """Start systemd."""
         bundle = self._folder / "bundle"
         bundle.mkdir()
-        run("runc", "spec", "--bundle", bundle)
+        sh("runc", "spec", "--bundle", bundle)
         config = json.loads((bundle / "config.json").read_text())
         (bundle / "config.json").write_text(json.dumps(machine(config, self.root)))
         command = ("runc", "run", "--bundle", str(bundle), self._name)
@@ -111,7 +84,7 @@ class Host:
 
     def run(self, *command: str) -> str:
         """Return what a program in there prints."""
-        return run("runc", "exec", self._name, *command)
+        return sh("runc", "exec", self._name, *command)
 
     def close(self) -> None:
         """End everything in there, and leave no mount."""
@@ -126,7 +99,7 @@ class Host:
 def machine(config: dict[str, object], root: Path) -> dict[str, object]:
     """Return runc's own example of a configuration, changed to be a machine with all of this one's rights."""
     ours = Path("/proc/self/status").read_text().partition("CapBnd:\t")[2].partition("\n")[0]
-    names = run("capsh", f"--decode={ours}").strip().partition("=")[2].upper().split(",")
+    names = sh("capsh", f"--decode={ours}").strip().partition("=")[2].upper().split(",")
     config["root"] = {"path": str(root), "readonly": False}
     process = config["process"]
     assert isinstance(process, dict)
@@ -155,18 +128,13 @@ def machine(config: dict[str, object], root: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def installed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def installed(packages: Path, names: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Return a root with both packages installed, not yet started."""
-    folder = tmp_path_factory.mktemp("host")
-    spec = folder / "names.spec"
-    spec.write_text(NAMES)
-    run("rpmbuild", "--quiet", "-bb", "--define", f"_topdir {folder / 'top'}", spec)
-    host = Host(folder)
+    host = Host(tmp_path_factory.mktemp("host"))
     try:
         host.mount()
-        run("rpm", "--root", host.root, "--initdb")
-        (names,) = (folder / "top").rglob("*.rpm")
-        run("rpm", "--root", host.root, "--install", names, *packages.glob("*.rpm"))
+        sh("rpm", "--root", host.root, "--initdb")
+        sh("rpm", "--root", host.root, "--install", names, *packages.glob("*.rpm"))
         yield host
     finally:
         host.close()
@@ -174,7 +142,7 @@ def installed(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_two_builds_are_the_same(packages: Path, tmp_path: Path) -> None:
     """Bit by bit, so that anybody can check what a package was made from."""
-    run("bash", BUILD, "--out", tmp_path, "--only", "agent", "--release", "2")
+    sh("bash", BUILD, "--out", tmp_path, "--only", "agent", "--release", "2")
     digests = [
         hashlib.sha256(next(folder.glob("*.rpm")).read_bytes()).digest() for folder in (tmp_path, packages / "next")
     ]
@@ -185,7 +153,7 @@ def test_two_builds_are_the_same(packages: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("rpmlint") is None, reason="needs rpmlint")
 def test_rpmlint_has_nothing_to_say(packages: Path) -> None:
     """But for what packaging/rpm/rpmlint.toml has a reason for."""
-    said = run("rpmlint", "--config", ROOT / "packaging" / "rpm" / "rpmlint.toml", *packages.glob("*.rpm"))
+    said = sh("rpmlint", "--config", ROOT / "packaging" / "rpm" / "rpmlint.toml", *packages.glob("*.rpm"))
 
     assert "0 errors, 0 warnings" in said, said
 
@@ -193,9 +161,9 @@ def test_rpmlint_has_nothing_to_say(packages: Path) -> None:
 def test_a_host_from_installation_to_removal(installed: Host, packages: Path) -> None:
     """A finding arrives; what was found while the collector was away survives an upgrade; little is left at the end."""
     host = installed
-    assert "vedette 0." in run("chroot", host.root, "vedette", "--version")
+    assert "vedette 0." in sh("chroot", host.root, "vedette", "--version")
     completes = "source /usr/share/bash-completion/completions/vedette && complete -p vedette"
-    assert "_vedette_completion" in run("chroot", host.root, "bash", "-c", completes)
+    assert "_vedette_completion" in sh("chroot", host.root, "bash", "-c", completes)
     host.boot()
     host.run("systemctl", "start", "vedette-collector", "vedette-agent")
     assert "39 of 39 probes attached" in host.run("systemctl", "show", "--property=StatusText", "vedette-agent")
@@ -236,8 +204,8 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("GNUPGHOME", str(home))
     name = "vedette-test@packages.example"
     options = ("--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "")
-    run("gpg", *options, "--quick-generate-key", name, "rsa2048", "sign", "1d")
-    (tmp_path / "public.asc").write_text(run("gpg", "--armor", "--export", name))
+    sh("gpg", *options, "--quick-generate-key", name, "rsa2048", "sign", "1d")
+    (tmp_path / "public.asc").write_text(sh("gpg", "--armor", "--export", name))
     yield name
     subprocess.run(("gpgconf", "--kill", "all"), check=False, capture_output=True)
     shutil.rmtree(home)
@@ -245,19 +213,19 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_wheels_of_another_processor_are_packed_and_signed(tmp_path: Path, key: str) -> None:
     """For the other architecture, and a Python that need not be here: right files, nothing of this machine's."""
-    run("bash", BUILD, "--out", tmp_path, "--only", "agent", "--arch", "aarch64", "--python", "3.12", "--key", key)
+    sh("bash", BUILD, "--out", tmp_path, "--only", "agent", "--arch", "aarch64", "--python", "3.12", "--key", key)
     (package,) = tmp_path.glob("*.rpm")
-    files = run("rpm", "-qpl", package).split("\n")
+    files = sh("rpm", "-qpl", package).split("\n")
     native = [path for path in files if path.endswith(".so")]
 
-    assert "aarch64" == run("rpm", "-qp", "--queryformat", "%{ARCH}", package)
+    assert "aarch64" == sh("rpm", "-qp", "--queryformat", "%{ARCH}", package)
     assert native
     assert [] == [path for path in native if "x86_64" in path or "cpython-311" in path]
-    assert "python(abi) = 3.12" in run("rpm", "-qp", "--requires", package)
+    assert "python(abi) = 3.12" in sh("rpm", "-qp", "--requires", package)
     keys = ("rpmkeys", "--dbpath", str(tmp_path / "keys"))
     assert "NOKEY" in subprocess.run((*keys, "-Kv", package), capture_output=True, text=True, check=False).stdout
-    run(*keys, "--import", tmp_path / "public.asc")
-    assert "signatures OK" in run(*keys, "-K", package)
+    sh(*keys, "--import", tmp_path / "public.asc")
+    assert "signatures OK" in sh(*keys, "-K", package)
     with package.open("r+b") as changed:
         changed.seek(-100, 2)
         changed.write(b"changed")
@@ -269,7 +237,7 @@ def test_units_are_shut_in(unit: str, limit: float, tmp_path: Path) -> None:
     """As systemd itself judges it; each directive that is not there has its reason in the unit."""
     text = (ROOT / "systemd" / f"{unit}.service").read_text().replace("/usr/bin/vedette", "/bin/true")
     (tmp_path / f"{unit}.service").write_text(text)
-    said = run("systemd-analyze", "security", "--offline=yes", "--no-pager", tmp_path / f"{unit}.service")
+    said = sh("systemd-analyze", "security", "--offline=yes", "--no-pager", tmp_path / f"{unit}.service")
     (level,) = (line for line in said.split("\n") if "Overall exposure level" in line)
     sys.stdout.write(level + "\n")
 

@@ -1,6 +1,6 @@
 """SSM: the package, the document and the association as the service takes them, and the scripts where they run.
 
-The scripts run in an overlay of this host's root, as root there, with a small package in the place of ours.
+The scripts run in an overlay of this host's root, as root there.
 """
 
 from __future__ import annotations
@@ -18,27 +18,9 @@ from pathlib import Path
 import pytest
 
 from tests.packaging import aws
+from tests.packaging.images import sh
 
 SSM = Path(__file__).resolve().parents[2] / "packaging" / "ssm"
-SPEC = """
-Name: vedette
-Version: 0.1.0
-Release: 1
-Summary: In the place of ours
-License: CC0-1.0
-BuildArch: noarch
-AutoReqProv: no
-{requires}
-%description
-Small.
-%install
-install -d %{{buildroot}}/opt/vedette %{{buildroot}}/etc/vedette
-echo whole >%{{buildroot}}/opt/vedette/file
-echo '# ours' >%{{buildroot}}/etc/vedette/agent.toml
-%files
-/opt/vedette/file
-%config(noreplace) /etc/vedette/agent.toml
-"""
 
 
 def test_document_is_one() -> None:
@@ -119,20 +101,8 @@ def test_manifest_tells_each_host_its_file(tmp_path: Path) -> None:
 class Root:
     """A host's root in which scripts can run."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._folder = folder
-
-    def package(self, requires: str = "") -> None:
-        """Put scripts and a package into /package, in place of what was there."""
-        spec = self._folder / "vedette.spec"
-        spec.write_text(SPEC.format(requires=requires))
-        done = ["rpmbuild", "--quiet", "-bb", "--define", f"_topdir {self._folder / 'top'}", str(spec)]
-        subprocess.run(done, check=True, capture_output=True)
-        shutil.rmtree(self.path / "package", ignore_errors=True)
-        (self.path / "package").mkdir()
-        for file in (*SSM.glob("*.sh"), *(self._folder / "top").rglob("*.rpm")):
-            shutil.copy2(file, self.path / "package")
 
     def run(self, *command: str, env: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a program in there, without a network; return its status and what it said."""
@@ -144,8 +114,8 @@ class Root:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    """Return a root over this host's, with an empty database of packages."""
+def root(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    """Return a root over this host's, with an empty database of packages; scripts and the agent's are in /package."""
     folder = tmp_path_factory.mktemp("ssm")
     top = folder / "tmpfs"
     top.mkdir()
@@ -159,27 +129,31 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
         for name in ("opt/vedette", "etc/vedette", "var/lib/vedette", "var/lib/rpm", "run/systemd"):
             shutil.rmtree(path / name, ignore_errors=True)
         subprocess.run(["chroot", path, "rpm", "--initdb"], check=True)
-        yield Root(path, folder)
+        (path / "package").mkdir()
+        for file in (*SSM.glob("*.sh"), *(packages / "next").glob("*.rpm")):
+            shutil.copy2(file, path / "package")
+        yield Root(path)
     finally:
         for each in (path, top):
             subprocess.run(["umount", "--lazy", each], check=False, capture_output=True)
 
 
 needs_rpm = pytest.mark.skipif(
-    shutil.which("rpmbuild") is None or os.geteuid() != 0, reason="needs rpmbuild, and root for a root of its own"
+    shutil.which("rpmbuild") is None or not Path("/usr/bin/python3.11").exists() or os.geteuid() != 0,
+    reason="needs rpmbuild, /usr/bin/python3.11, which is packed for, and root for a root of its own",
 )
 
 
 @needs_rpm
-def test_package_is_installed_however_often_and_whatever_broke_before(root: Root) -> None:
+@pytest.mark.timeout(900)  # the package is built
+def test_package_is_installed_however_often_and_whatever_broke_before(root: Root, names: Path) -> None:
     """Twice; after half of it was lost; on a full disk; lacking something and without network; and removed, twice."""
-    file = root.path / "opt/vedette/file"
-    root.package("Requires: nobody-has-this")
+    file = root.path / "opt/vedette/bin/vedette"
     status, said = root.run("/package/install.sh")
     assert 75 == status, said
     assert not file.exists()
 
-    root.package()
+    sh("rpm", "--root", root.path, "--install", names)
     full = root.path / "opt"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full], check=True)
     status, said = _on_a_full_disk(root)
@@ -188,13 +162,13 @@ def test_package_is_installed_however_often_and_whatever_broke_before(root: Root
 
     status, said = root.run("/package/install.sh")
     assert 0 == status, said
-    assert "whole\n" == file.read_text()
+    whole = file.read_bytes()
     assert "installed already" in root.run("/package/install.sh")[1]
     file.unlink()  # a try that was broken off
     (root.path / "etc/vedette/agent.toml").write_text("# the operator's\n")
     status, said = root.run("/package/update.sh")
     assert (0, True) == (status, "not whole" in said), said
-    assert "whole\n" == file.read_text()
+    assert whole == file.read_bytes()
     assert "# the operator's\n" == (root.path / "etc/vedette/agent.toml").read_text()
 
     assert 0 == root.run("/package/uninstall.sh")[0]
