@@ -20,7 +20,7 @@ from botocore import xform_name
 from tests.packaging.test_eks import has_kustomize
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("eks", "fargate", "ssm")
+DOCUMENTS = ("debian", "ec2", "eks", "fargate", "ssm")
 GLOBAL = {"query", "output", "region", "cli-input-json"}  # options of the aws command line itself
 ITS_OWN = {("s3", "cp"), ("cloudformation", "deploy")}  # commands that are no operation of an API
 
@@ -36,7 +36,7 @@ def programs(line: str) -> list[list[str]]:
     inner = re.findall(r'"\$\((.*)\)"', line)
     outer = re.sub(r'"\$\((.*)\)"', "INNER", line)
     outer = re.sub(r"^for \w+ in [^;]*; do (.*); done$", r"\1", outer)
-    simple = [shlex.split(part.partition(" >")[0]) for part in re.split(r" && | \| ", outer)]
+    simple = [shlex.split(part.partition(" >")[0], comments=True) for part in re.split(r" && | \| ", outer)]
     return [*simple, *(command for each in inner for command in programs(each))]
 
 
