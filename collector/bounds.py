@@ -21,6 +21,7 @@ HEALTH_BYTES = 64 * 1024  # of counters and probes; an agent's take 8 KiB
 HELLO_BYTES = 64 * 1024
 TYPE_CHARACTERS = 100  # as in the guardduty model, and the column
 SEVERITY_MAX = 10.0  # GuardDuty's scale
+CONTAINER_ID_BYTES = 255  # NAME_MAX: it is the name of a directory; PostgreSQL's indexes take 2,704
 
 
 def fault_of(message: ingest_pb2.AgentMessage, size_bytes: int) -> str | None:
@@ -49,4 +50,6 @@ def _findings_fault(findings: Iterable[finding_pb2.Finding]) -> str | None:
             return f"a finding's type must have 1 to {TYPE_CHARACTERS} printable characters"
         if not 0 <= finding.severity <= SEVERITY_MAX:  # what is no number is not in there either
             return f"a finding's severity must be 0 to {SEVERITY_MAX:g}"
+        if len(finding.container.id.encode()) > CONTAINER_ID_BYTES:
+            return f"a container's id has {CONTAINER_ID_BYTES} bytes at most"
     return None

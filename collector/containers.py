@@ -34,7 +34,8 @@ FINDINGS = 1_000  # of one container that are filled: aggregated ones, of which 
 
 def of(events: Sequence[event_pb2.Event]) -> list[event_pb2.Event]:
     """Return the events that say what a container is."""
-    return [event for event in events if event.HasField("container") and 0 < len(event.container.id) <= ID_CHARACTERS]
+    said = (event for event in events if event.HasField("container"))
+    return [event for event in said if 0 < len(_text(event.container.id)) <= ID_CHARACTERS]
 
 
 def keep(sql: Connection, host_id: str, told: Sequence[event_pb2.Event]) -> list[dict[str, Any]]:

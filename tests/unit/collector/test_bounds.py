@@ -23,6 +23,7 @@ GOOD: dict[str, Any] = {"sequence": 1, "type": "T", "severity": 8.0}
         pytest.param({"findings": {"findings": [GOOD | {"severity": 0.0}]}}, id="the lowest severity"),
         pytest.param({"findings": {"findings": [GOOD | {"severity": 10.0}]}}, id="the highest"),
         pytest.param({"findings": {"findings": [GOOD | {"type": "T" * 100}]}}, id="the longest type"),
+        pytest.param({"findings": {"findings": [GOOD | {"container": {"id": "c" * 255}}]}}, id="the longest id"),
         pytest.param({"health": {"counters": {"a": 1}}}, id="health"),
         pytest.param({"evicted": {"lane": 1, "first": 1, "last": 2**64 - 1}}, id="what others look at"),
         pytest.param({}, id="nothing that we know"),
@@ -44,6 +45,7 @@ def test_what_an_agent_sends_passes(message: dict[str, Any]) -> None:
         pytest.param("type", {"findings": {"findings": [GOOD | {"type": ""}]}}, id="no type"),
         pytest.param("type", {"findings": {"findings": [GOOD | {"type": "T" * 101}]}}, id="a type too long"),
         pytest.param("type", {"findings": {"findings": [GOOD | {"type": "T\0"}]}}, id="what PostgreSQL refuses"),
+        pytest.param("container", {"findings": {"findings": [GOOD | {"container": {"id": "é" * 128}}]}}, id="an id"),
     ],
 )
 def test_what_no_agent_sends_is_named(complaint: str, message: dict[str, Any]) -> None:
