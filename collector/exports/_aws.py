@@ -10,7 +10,18 @@ from collector.errors import ConfigError
 from collector.exports._base import TIMEOUT_S
 from collector.exports._base import Unsent
 
-_TRANSIENT = frozenset({"ThrottlingException", "LimitExceededException", "TooManyRequestsException", "SlowDown"})
+LATER = frozenset(
+    {
+        *("ThrottlingException", "LimitExceededException", "TooManyRequestsException", "SlowDown", "RequestTimeout"),
+        *("InternalException", "InternalFailure", "ServiceUnavailable"),
+        # What people put right: credentials, policies, a bus that is not there yet. Services that speak AWS's JSON
+        # say them with status 400.
+        *("AccessDeniedException", "NotAuthorized", "OptInRequired", "ResourceNotFoundException"),
+        *("ExpiredTokenException", "ExpiredToken", "RequestExpired", "UnrecognizedClientException"),
+        *("InvalidSignatureException", "IncompleteSignature", "InvalidClientTokenId", "MissingAuthenticationToken"),
+    }
+)
+"""Codes of errors that pass."""
 _SERVER_ERROR = 500
 
 
@@ -50,7 +61,7 @@ def call(operation: Any, **parameters: Any) -> tuple[dict[str, Any], str | None]
     except ClientError as exc:
         error, status = exc.response["Error"], exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         about = f"{error.get('Code')}: {error.get('Message')}"
-        if error.get("Code") in _TRANSIENT or status >= _SERVER_ERROR or status in (401, 403, 404, 429):
+        if error.get("Code") in LATER or status >= _SERVER_ERROR or status in (401, 403, 404, 429):
             raise Unsent(about) from exc  # credentials, policies and buckets are put right by people
         return {}, about
     except ParamValidationError as exc:

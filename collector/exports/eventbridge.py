@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from collector.errors import ConfigError
+from collector.exports._aws import LATER
 from collector.exports._aws import AwsSettings
 from collector.exports._aws import call
 from collector.exports._aws import client
@@ -23,7 +24,6 @@ FORMAT = "eventbridge"
 FORMATS = ("eventbridge",)
 BATCH = 10  # entries in a call, its API reference
 ENTRY_BYTES = 250_000  # 256 KB with the rest of the entry
-_TRANSIENT = frozenset({"ThrottlingException", "InternalException", "InternalFailure"})
 
 
 class Settings(AwsSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +80,7 @@ class Destination:
         refused = {}
         for (number, _), result in zip(entries, answer.get("Entries", ()), strict=True):
             code = result.get("ErrorCode")
-            if code in _TRANSIENT:
+            if code in LATER:
                 raise Unsent(f"{code}: {result.get('ErrorMessage')}")
             if code:
                 refused[number] = f"{code}: {result.get('ErrorMessage')}"

@@ -20,6 +20,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 from collector import exports
@@ -27,6 +28,7 @@ from collector import guardduty
 from collector.aggregate import Aggregate
 from collector.errors import ConfigError
 from collector.exports import syslog
+from collector.exports._aws import call
 from collector.exports._base import Export
 from collector.exports._base import Unsent
 from tests.certificates import Authority
@@ -239,6 +241,18 @@ def test_eventbridge_has_them(aws: dict[str, str]) -> None:
     came = queues.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
     details = [json.loads(message["Body"])["detail"] for message in came]
     assert sorted(one["id"] for one in details) == [one["id"] for one in TWO]
+
+
+def test_credentials_that_ended_make_no_dead_letters() -> None:
+    """EventBridge and Security Hub say with status 400 what a person puts right; a finding that is wrong is, too."""
+
+    def says(code: str) -> Any:
+        error: Any = {"Error": {"Code": code, "Message": "m"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+        raise ClientError(error, "PutEvents")
+
+    with pytest.raises(Unsent, match="ExpiredTokenException: m"):
+        call(says, code="ExpiredTokenException")
+    assert ({}, "ValidationException: m") == call(says, code="ValidationException")
 
 
 def test_s3_has_them(aws: dict[str, str]) -> None:
