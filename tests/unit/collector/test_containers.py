@@ -154,7 +154,8 @@ def test_containers_are_kept_for_a_week(store: Store, tmp_path: Path) -> None:
 
 def test_only_such_events_are_taken() -> None:
     """Other kinds, and ids that no column holds, are passed over."""
-    wrong = [event(1), event(2, container=event_pb2.Container()), event(3, container=event_pb2.Container(id="x" * 256))]
+    ids = ("", "x" * 256, "\0" * 255)
+    wrong = [event(1), *(event(2, container=event_pb2.Container(id=one)) for one in ids)]
 
     assert TOLD == containers.of([*wrong, *TOLD])
 
