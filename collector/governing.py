@@ -88,7 +88,8 @@ class Governance:
                 policy.put(sql, request.selector, request.document, change)
             elif not policy.remove(sql, request.selector):
                 raise PolicyError(f"there is no policy for {ascii(request.selector)[:80]}")
-            return sum(policy.concerns(request.selector, one["hostId"], one["labels"]) for one in _agents(sql))
+            agents = sql.execute(select(schema.agents.c.host_id, schema.agents.c.labels)).all()
+            return sum(policy.concerns(request.selector, id_, json.loads(labels or "{}")) for id_, labels in agents)
 
     async def _require_operator(self, context: Context) -> str:
         """Return who it is; end the call of who may not."""

@@ -27,6 +27,7 @@ from sqlalchemy import select
 
 from collector import schema
 from collector.errors import PeerError
+from collector.errors import StateError
 
 POLICIES = 1_000  # of which a host has one for all, one for each label and one of its own
 LIST_BYTES = 16 * 1024 * 1024  # a million addresses; an agent reads it from its disk
@@ -102,6 +103,8 @@ def put(sql: Connection, selector: str, document: Mapping[str, Any] | bytes, cha
     except msgspec.ValidationError as exc:
         raise PolicyError(f"{ascii(selector)[:80]}: a policy is for `all`, `label:KEY=VALUE` or `host:ID`") from exc
     parsed = _document(document)
+    text = msgspec.json.encode(parsed)
+    _require_short(text)  # as it is read again for each agent that comes
     missing = set(parsed.lists) - {known.name for known in lists(sql)}
     if missing:
         raise PolicyError(f"there is no list {', '.join(sorted(missing))}: bring it first")
@@ -109,8 +112,7 @@ def put(sql: Connection, selector: str, document: Mapping[str, Any] | bytes, cha
     removed = remove(sql, selector)
     if not removed and (sql.execute(select(func.count()).select_from(table)).scalar() or 0) >= POLICIES:
         raise PolicyError(f"there are {POLICIES} policies already: take one away first")
-    text = msgspec.json.encode(parsed).decode()
-    values = {"selector": selector, "document": text, "changed_at_ns": change.at_ns, "changed_by": change.who}
+    values = {"selector": selector, "document": text.decode(), "changed_at_ns": change.at_ns, "changed_by": change.who}
     sql.execute(insert(table).values(values))
 
 
@@ -173,11 +175,11 @@ def content(sql: Connection, sha256: str) -> bytes | None:
 def stamp(sql: Connection) -> str:
     """Return a text that is another one as soon as a policy or a list is another one."""
     policy, kept = schema.policies, schema.lists
-    said = [
-        *sql.execute(select(func.count(), func.max(policy.c.changed_at_ns)).select_from(policy)).one(),
-        *sql.execute(select(func.count(), func.max(kept.c.changed_at_ns)).select_from(kept)).one(),
-    ]
-    return repr(said)
+    changes = (  # each row's own: the latest alone would hide what a collector whose clock is behind changes after it
+        select(policy.c.selector, policy.c.changed_at_ns).order_by(policy.c.selector),
+        select(kept.c.name, kept.c.changed_at_ns).order_by(kept.c.name),
+    )
+    return repr([sql.execute(each).all() for each in changes])
 
 
 def nothing() -> Effective:
@@ -194,7 +196,10 @@ def concerns(selector: str, host_id: str, labels: Mapping[str, str]) -> bool:
 
 
 def of(sql: Connection, host_id: str, labels: Mapping[str, str]) -> Effective | None:
-    """Return what is for a host with these labels; None where no policy is."""
+    """Return what is for a host with these labels; None where no policy is.
+
+    Raises StateError for a policy that is kept and not understood: a newer collector may have been told it.
+    """
     selectors = ["all", *(f"label:{key}={labels[key]}" for key in sorted(labels)[:LABELS]), f"host:{host_id}"]
     selectors = [one for one in selectors if re.fullmatch(SELECTOR, one)]  # labels are an agent's word
     table = schema.policies
@@ -202,7 +207,10 @@ def of(sql: Connection, host_id: str, labels: Mapping[str, str]) -> Effective | 
     found = {row.selector: row.document for row in rows}
     if not found:
         return None
-    merged = _merged([_document(found[one].encode()) for one in selectors if one in found])
+    try:
+        merged = _merged([_document(found[one].encode()) for one in selectors if one in found])
+    except PolicyError as exc:
+        raise StateError(f"a policy for {host_id!a} that is kept is not understood here: {exc}") from exc
     named = _fitting([known for known in lists(sql) if known.name in merged.lists])
     told = msgspec.to_builtins(merged) | {"lists": [msgspec.to_builtins(one) for one in named]}
     document = msgspec.json.encode(told, order="sorted")
@@ -214,11 +222,16 @@ def _document(document: Mapping[str, Any] | bytes) -> Document:
     try:
         if not isinstance(document, bytes):
             return msgspec.convert(document, Document)
-        if len(document) > DOCUMENT_BYTES // 2:  # what is merged of several fits into a message, too
-            raise PolicyError(f"a policy of {len(document):,} bytes; {DOCUMENT_BYTES // 2:,} are the most")
+        _require_short(document)
         return msgspec.json.decode(document, type=Document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise PolicyError(f"no policy: {exc}") from exc
+
+
+def _require_short(document: bytes) -> None:
+    """Raise PolicyError unless what is merged of several such fits into a message, too."""
+    if len(document) > DOCUMENT_BYTES // 2:
+        raise PolicyError(f"a policy of {len(document):,} bytes; {DOCUMENT_BYTES // 2:,} are the most")
 
 
 def _merged(documents: list[Document]) -> Document:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy import insert
 
 from collector import policy
+from collector import schema
+from collector.errors import StateError
 from collector.policy import Change
 from collector.policy import NewList
 from collector.policy import PolicyError
@@ -114,3 +117,33 @@ def test_lists_are_bounded(sql: Connection, monkeypatch: pytest.MonkeyPatch) -> 
     assert ["a"] == [one.name for one in found.lists]
     assert policy.remove_list(sql, "a")
     assert ["b"] == [one.name for one in policy.lists(sql)]
+
+
+def test_a_policy_that_could_not_be_read_again_is_not_kept(sql: Connection) -> None:
+    """However it came, as bytes or already parsed: else no agent that it is for could be told anything."""
+    types = {f"{number:03}" + "ü" * 90: "balanced" for number in range(200)}
+
+    with pytest.raises(PolicyError, match="are the most"):
+        policy.put(sql, "all", {"types": types}, BY)
+
+    assert policy.of(sql, "h", {}) is None
+
+
+def test_a_policy_of_a_newer_collector_is_a_state_that_cannot_be_read(sql: Connection) -> None:
+    """So that no stream ends over it, and an asker is told."""
+    values = {"selector": "all", "document": '{"newer": 1}', "changed_at_ns": 1, "changed_by": "x"}
+    sql.execute(insert(schema.policies).values(values))
+
+    with pytest.raises(StateError, match="not understood"):
+        policy.of(sql, "h", {})
+
+
+def test_a_change_by_a_clock_that_is_behind_moves_the_stamp(sql: Connection) -> None:
+    """Collectors on one database have clocks of their own."""
+    policy.put(sql, "host:a", {"sensitivity": "low"}, Change("alice", 50))
+    policy.put(sql, "host:b", {"sensitivity": "low"}, Change("alice", 100))
+    before = policy.stamp(sql)
+
+    policy.put(sql, "host:a", {"sensitivity": "high"}, Change("alice", 60))
+
+    assert before != policy.stamp(sql)
