@@ -136,7 +136,7 @@ def _equal(wanted: str, value: str | float) -> bool:
 
 
 def _matching(pattern: str, value: str | float) -> bool:
-    return matches(pattern, value if isinstance(value, str) else f"{value:g}")
+    return matches(pattern, f"{value:g}" if isinstance(value, float) else str(value))  # a pid is not 1.23457e+06
 
 
 def _number(value: str | float) -> float | None:

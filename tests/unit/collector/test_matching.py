@@ -24,7 +24,7 @@ DOCUMENT: dict[str, Any] = {
     "resource": {"instanceDetails": {"tags": [{"key": "team", "value": "ci"}, {"key": "env", "value": "test"}]}},
     "service": {
         "archived": False,
-        "runtimeDetails": {"process": {"executablePath": "/opt/ci/bin/nmap", "pid": 41}},
+        "runtimeDetails": {"process": {"executablePath": "/opt/ci/bin/nmap", "pid": 4194303}},
         "additionalInfo": {"type": "default", "value": json.dumps({"hostName": "build-7", "signals": [{"name": "x"}]})},
     },
 }
@@ -45,6 +45,8 @@ def criteria(field: str, **parts: Any) -> Criteria:
         ("type", {"matches": ["Execution:"]}, False),
         ("type", {"matches": ["*"], "notMatches": ["*Tool"]}, False),
         ("severity", {"equals": ["5"]}, True),
+        ("severity", {"matches": ["5"]}, True),
+        ("service.runtimeDetails.process.pid", {"matches": ["4194303"]}, True),
         ("severity", {"greaterThanOrEqual": 5, "lessThan": 7}, True),
         ("severity", {"greaterThan": 5}, False),
         ("severity", {"lessThanOrEqual": 4.9}, False),
@@ -53,7 +55,7 @@ def criteria(field: str, **parts: Any) -> Criteria:
         ("resource.instanceDetails.tags.value", {"equals": ["test"]}, True),
         ("resource.instanceDetails.tags.value", {"notEquals": ["test"]}, False),
         ("service.archived", {"equals": ["false"]}, True),
-        ("service.runtimeDetails.process.pid", {"equals": ["41"]}, True),
+        ("service.runtimeDetails.process.pid", {"equals": ["4194303"]}, True),
         ("service.runtimeDetails.process.executablePath", {"matches": ["/opt/*/bin/nma?"]}, True),
         ("service.additionalInfo.value.hostName", {"matches": ["build-*"]}, True),
         ("service.additionalInfo.value.signals.name", {"equals": ["x"]}, True),
