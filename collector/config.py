@@ -150,15 +150,7 @@ def load(path: Path) -> Config:
 
 def check(config: Config) -> None:
     """Raise ConfigError unless the collector may run so: numbers in range, no plain text in the open."""
-    for name in (
-        "flush_interval_s",
-        "flush_rows",
-        "compact_interval_s",
-        "keep_days",
-        "keep_bytes",
-        "ship_after_s",
-        "buffer_bytes",
-    ):
+    for name in _ABOVE_0:
         if (getattr(config, name) or 0) <= 0 and getattr(config, name) is not None:
             raise ConfigError(f"`{name}` must be above 0")
     if config.events_url is not None and not config.events_url.startswith("s3://"):
