@@ -52,11 +52,14 @@ class Place(NamedTuple):
     def ask(self, question: Question) -> dict[str, Any]:
         """Return the answer.  Raises CollectorError, PeerError with the collector's sentence, or StateError."""
         status, text = self._looked_up(question) if self.target is None else _asked(self.target, question)
-        answer = json.loads(text)
-        if status not in _GOOD:
-            raise PeerError(str(answer.get("error", status)))
+        try:
+            answer = json.loads(text)
+        except (ValueError, RecursionError):
+            answer = None
         if not isinstance(answer, dict):
             raise PeerError("the collector's answer is no JSON object")
+        if status not in _GOOD:
+            raise PeerError(str(answer.get("error", status)))
         return answer
 
     def _looked_up(self, question: Question) -> tuple[int, bytes]:

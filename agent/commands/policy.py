@@ -145,7 +145,7 @@ def _line(row: dict[str, Any]) -> str:
             return f"policy  {escape(policy['selector'])}  {escape(said)}  (by {escape(policy['changedBy'])})"
         case {"list": one}:
             about = f"{one['category']}, {one['format']}, {one['size_bytes']:,} bytes"
-            return f"list    {escape(one['name'])}  {escape(about)}  sha256 {one['sha256'][:_VERSION_CHARACTERS]}"
+            return escape(f"list    {one['name']}  {about}  sha256 {one['sha256'][:_VERSION_CHARACTERS]}")
         case {"agent": agent}:
             return f"agent   {escape(agent['hostId'])}  {escape(_standing(agent))}"
         case _:

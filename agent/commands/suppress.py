@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -79,8 +80,6 @@ def add(place: Place, name: str, criteria: Any, description: str, **written: tup
 @_asking.options
 def remove(place: Place, name: str) -> None:
     """Forget a rule, by its name or id; what it archived stays archived."""
-    from urllib.parse import quote  # noqa: PLC0415
-
     place.ask(Question("DELETE", f"/v1/suppressions/{quote(name, safe='')}"))
     click.echo(f"removed {escape(name)}")
 
@@ -129,4 +128,4 @@ def _line(rule: dict[str, Any]) -> str:
     conditions = json.dumps(rule["findingCriteria"]["criterion"])
     about = f"  ({rule['description']})" if rule["description"] else ""
     by = f"by {rule['createdBy']}"
-    return f"{rule['name']:<20}  held {rule['count']} times  {by}  " + escape(conditions + about)
+    return escape(f"{rule['name']:<20}  held {rule['count']} times  {by}  {conditions}{about}")

@@ -185,3 +185,16 @@ def test_a_list_reaches_agents(running: Running, tmp_path: Path) -> None:
     assert b"evil.example\n" == content
     assert ["pushed"] == [one["name"] for one in document["lists"]]
     assert not emptied.get("lists")
+
+
+def test_who_made_a_rule_is_escaped(vedette: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can set SUDO_USER writes to no other operator's terminal."""
+    monkeypatch.setenv("SUDO_USER", "\x1b[2Jeve")
+
+    status, added, _ = vedette("suppress", "add", "by-eve", "--when", "type=x")
+    _, listed, _ = vedette("suppress")
+
+    assert 0 == status
+    assert "eve (local)" in listed
+    assert "\x1b" not in added + listed
+    assert 0 == vedette("suppress", "remove", "by-eve")[0]
