@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.counters import Counters
+from agent.deliver.delivery import Delivery
 from agent.deliver.redaction import Redaction
+from agent.deliver.spool import Spool
+from agent.deliver.target import Target
 from agent.errors import ConfigError
 from agent.model import Evidence
 from agent.model import Signal
+from agent.model import Surroundings
+from tests.unit.deliver.test_wire import HOST
 from tests.unit.deliver.test_wire import finding
 from tests.unit.enrich.made import executed
 
@@ -154,6 +160,24 @@ def test_findings_say_their_reasons_without_secrets() -> None:
     said = repr((told.title, told.evidence))
     assert "hunter2" not in said
     assert 5 == said.count("***")
+
+
+def test_the_spool_holds_no_secrets(tmp_path: Path) -> None:
+    """Neither of events nor of findings: it may be read by whoever reads backups."""
+    spool = Spool(tmp_path, counters=Counters())
+    target = Target.parse(f"unix://{tmp_path}/nobody.sock")
+    redaction = Redaction(Counters())
+    delivery = Delivery(spool=spool, host=HOST, target=target, counters=Counters(), probes=(), redaction=redaction)
+    told = msgspec.structs.replace(EXEC, args=("mysql", "-phunter2"))
+    delivery.event(told, Surroundings(host=HOST, actor=None), None)
+    delivery.finding(finding(title="TOKEN=hunter2"))
+    delivery.close(0.0)
+    spool.close()
+
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"hunter2" not in kept
+    assert b"-p***" in kept
+    assert b"TOKEN=***" in kept
 
 
 def test_patterns_of_the_operators_own() -> None:
