@@ -42,7 +42,7 @@ def command(place: Place, status: str | None, watch: bool, as_json: bool) -> Non
         standing = {host["hostId"]: host for host in place.ask(Question("GET", "/v1/hosts", query))["hosts"]}
         for host in (host for name, host in standing.items() if _told(known.get(name)) != _told(host)):
             click.echo(json_line(host) if as_json else _line(host))
-        known |= standing
+        known = standing  # one that left and is back, as --status has it, is told of again
         if not watch:
             break
         time.sleep(WATCH_S)

@@ -16,6 +16,8 @@ import pytest
 
 from agent import cli
 from agent.commands import _following
+from agent.commands import hosts
+from agent.commands._asking import Place
 from agent.commands._selection import Selection
 from agent.deliver.target import Target
 from collector.config import Config
@@ -198,3 +200,24 @@ def test_who_made_a_rule_is_escaped(vedette: Command, monkeypatch: pytest.Monkey
     assert "eve (local)" in listed
     assert "\x1b" not in added + listed
     assert 0 == vedette("suppress", "remove", "by-eve")[0]
+
+
+def test_a_host_that_is_unhealthy_again_is_told_of_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --status, too, which says nothing of a host while it is well."""
+    host = {"hostId": "h1", "coverageStatus": "UNHEALTHY", "issue": "gone", "blind": []}
+    standings = iter([[host], [], [host]])
+
+    def ask(_place: Place, _question: object) -> dict[str, object]:
+        try:
+            return {"hosts": next(standings)}
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(Place, "ask", ask)
+    monkeypatch.setattr(hosts, "WATCH_S", 0)
+
+    cli.main(["hosts", "--status", "UNHEALTHY", "--watch", "--json"])
+
+    assert [host, host] == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
