@@ -1,7 +1,7 @@
 """What `--watch` shows: findings as a running collector tells of them, events as they are kept.
 
 Blind to: findings that were archived by a rule as they came, and those that we were too slow for, of which the
-collector tells the number.
+collector tells the number; events of an agent that was cut off, which come long after later ones of others.
 """
 
 from __future__ import annotations
