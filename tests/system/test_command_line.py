@@ -107,6 +107,20 @@ def test_what_happened_can_be_asked_for(run: Run, deeds: dict[str, dict[str, Any
     assert deed["path"] in table.stdout
 
 
+def test_secrets_in_arguments_are_not_kept(run: Run) -> None:
+    """Who asks what happened learns that there was a password."""
+    process = subprocess.Popen(["/bin/true", "--password", "hunter2"])
+    process.wait()
+    filters = ("--type", "process_exec", "--process", str(process.pid), "--state-dir", str(run.state_dir))
+
+    def look() -> list[list[str]]:
+        done = vedette("events", "--json", *filters)
+        return [json.loads(line)["process_exec"]["args"] for line in done.stdout.splitlines()]
+
+    wait_for(look, run.said)
+    assert [["/bin/true", "--password", "***"]] == look()
+
+
 def test_nothing_found_is_said(run: Run) -> None:
     """An empty answer is told from a broken pipe."""
     done = vedette("findings", "--process", "no such process", "--state-dir", str(run.state_dir))
