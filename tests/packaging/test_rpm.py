@@ -162,6 +162,7 @@ def test_a_host_from_installation_to_removal(installed: Host, packages: Path) ->
     """A finding arrives; what was found while the collector was away survives an upgrade; little is left at the end."""
     host = installed
     assert "vedette 0." in sh("chroot", host.root, "vedette", "--version")
+    assert "" == sh("chroot", host.root, "/opt/vedette/bin/python", "-c", "import boto3, psycopg.pq")
     completes = "source /usr/share/bash-completion/completions/vedette && complete -p vedette"
     assert "_vedette_completion" in sh("chroot", host.root, "bash", "-c", completes)
     host.boot()
