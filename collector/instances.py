@@ -32,6 +32,7 @@ DOCUMENT_BYTES = 8192  # AWS's has 500
 _OPENSSL_S = 10.0
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 _ID = re.compile(r"i-[0-9a-f]{8,17}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _FOLD = 64
 _SKEW = dt.timedelta(minutes=5)
 
@@ -78,8 +79,10 @@ def _read(document: bytes) -> Instance:
         raise Denied(f"not an instance identity document: {exc}") from exc
     if instance.pending_time.tzinfo is None:
         raise Denied("the instance identity document has a time without a zone")
-    if not _REGION.fullmatch(instance.region) or not _ID.fullmatch(instance.instance_id):
-        raise Denied("the instance identity document names no region or no instance")
+    # All three go into the log before anybody's signature was looked at.
+    names = ((_REGION, instance.region), (_ID, instance.instance_id), (_ACCOUNT, instance.account_id))
+    if not all(form.fullmatch(name) for form, name in names):
+        raise Denied("the instance identity document names no region, no instance or no account")
     return instance
 
 

@@ -293,6 +293,7 @@ def test_an_instance_joins_once_by_what_aws_signed(tmp_path: Path, amazon: tuple
     ("said", "why"),
     [
         ({"accountId": "999999999999"}, "not one of `enrolment.ec2_accounts`"),
+        ({"accountId": "1\n\x1b[2J joined: host a"}, "or no account"),
         ({"region": "us-west-2"}, "no certificate of AWS for us-west-2"),
         ({"region": "us-east-1"}, "not signed by AWS's certificate"),
         ({"region": "../eu-west-1"}, "names no region"),
