@@ -107,11 +107,11 @@ def revoke(which: str, directory: Path) -> None:
     A collector whose `tls.crl_file` is the authority's crl.pem ends its streams within seconds. A host that was
     revoked does not join again by itself, until `vedette pki allow` says so.
     """
-    with refusing():
+    # One lock for both: else the host joins in between, with a certificate that nobody revokes.
+    with refusing(), Members(directory).locked():
         revoked = Authority(directory).revoke(which)
-        with Members(directory).locked():
-            for name in {entry.name for entry in revoked if entry.role == Role.AGENT.value}:
-                Members(directory).bar(name, dt.datetime.now(dt.UTC))
+        for name in {entry.name for entry in revoked if entry.role == Role.AGENT.value}:
+            Members(directory).bar(name, dt.datetime.now(dt.UTC))
     for entry in revoked:
         click.echo(f"revoked {escape(entry.name)} ({entry.role}, serial {entry.serial})")
     click.echo(f"collectors read {Authority(directory).crl}: copy it to each that does not share this directory")
