@@ -100,10 +100,12 @@ class Enrolling:
         properties = context.auth_context()
         pem, peer = next(iter(properties.get("x509_pem_cert", ())), None), peer_of(properties)
         if pem is None or peer is None:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "a renewal needs the certificate in use")
+            return await self._refuse(
+                context, grpc.StatusCode.UNAUTHENTICATED, "a renewal needs the certificate in use"
+            )
         refusal = self._trust.refusal(peer)
         if refusal is not None:
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal)
+            return await self._refuse(context, grpc.StatusCode.PERMISSION_DENIED, refusal)
         name = b" ".join(properties.get("x509_common_name", ())).decode(errors="replace")
         work = partial(self._admission.renew, request, pem, _source(context))
         return await self._answer(work, self._renewals, name, context)
