@@ -153,12 +153,14 @@ class Server:
         _share(bound, self._config.socket_group)
         self._strangers = await strangers.opened(self._config.enrolment, keeping.trust, self._server)
         await self._server.start()
-        self._tasks = [
-            asyncio.create_task(tidy_for_ever(keeping)),
-            asyncio.create_task(self._review_for_ever(keeping)),
-            *(asyncio.create_task(Exporting(keeping, one).run()) for one in self._config.exports),
-            asyncio.create_task(hear_news_for_ever(keeping)),
-        ]
+        works: dict[str, Coroutine[object, object, None]] = {
+            "tidying event files": tidy_for_ever(keeping),
+            "looking at certificates": self._review_for_ever(keeping),
+            "hearing of policies": hear_news_for_ever(keeping),
+        } | {f"export {one.name}": Exporting(keeping, one).run() for one in self._config.exports}
+        self._tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
+        for task in self._tasks:
+            task.add_done_callback(_confess)
         return str(bound)
 
     async def _close(self, grace_s: float) -> None:
@@ -220,6 +222,12 @@ def run(config: Config, ready: Callable[[str], None] | None = None, alive: Calla
             alive()
     server.stop()
     _log.info("stopped")
+
+
+def _confess(task: asyncio.Task[None]) -> None:
+    """Log what ended a task that goes on for ever: a bug of ours, and what it did is not done any more."""
+    if not task.cancelled() and (why := task.exception()) is not None:
+        _log.error("%s ended, by a bug, until the collector is started again", task.get_name(), exc_info=why)
 
 
 def _share(address: Address, group: str | None) -> None:

@@ -38,9 +38,9 @@ class _List(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @click.group("policy")
 @click.option("--collector", "address", metavar="ADDRESS", help="Of the running collector. Without it: its own socket.")
-@click.option("--ca", type=click.Path(path_type=Path), help="PEM: who signs the collector's certificate.")
-@click.option("--cert", type=click.Path(path_type=Path), help="PEM: a certificate that it names under `writers`.")
-@click.option("--key", type=click.Path(path_type=Path), help="PEM: the private key of --cert.")
+@click.option("--ca-file", "ca", type=click.Path(path_type=Path), help="PEM: who signs the collector's certificate.")
+@click.option("--cert-file", "cert", type=click.Path(path_type=Path), help="PEM: one that it names under `writers`.")
+@click.option("--key-file", "key", type=click.Path(path_type=Path), help="PEM: the private key of --cert-file.")
 @click.pass_context
 def command(context: click.Context, address: str | None, ca: Path | None, cert: Path | None, key: Path | None) -> None:
     """Show and set what agents in managed mode are to do (docs/policy.md).
