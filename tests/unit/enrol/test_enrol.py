@@ -144,6 +144,10 @@ def test_a_host_joins_reports_and_renews(site: Site, tmp_path: Path, capsys: pyt
     assert 0 == main(["pki", "revoke", HOST, "--directory", str(site.pki)])
     with pytest.raises(Refused, match="is revoked"):
         until_refused(folder)
+    late = errands.send(renewal)
+    assert (False, True) == (late.done, late.refused)
+    assert "is revoked" in late.text
+    assert any("no certificate for" in line and "is revoked" in line for line in site.collector.lines)
     again = errands.send(errand(tmp_path / "again", site.token(capsys)))
     assert (False, True) == (again.done, again.refused)
     assert "vedette pki allow" in again.text
