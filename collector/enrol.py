@@ -29,6 +29,7 @@ from collector.errors import Denied
 from collector.errors import StateError
 from collector.members import Line
 from collector.rates import Rate
+from collector.rates import network_of
 from collector.trust import Trust
 from collector.trust import peer_of
 from vedette.v1 import enrol_pb2
@@ -53,8 +54,9 @@ Answer = tuple[enrol_pb2.Membership, Line]
 class Enrolling:
     """Answers hosts that want a certificate; belongs to one event loop."""
 
-    def __init__(self, settings: Enrolment, trust: Trust, admission: Admission | None = None) -> None:
-        self._admission = admission or Admission(settings)
+    def __init__(self, settings: Enrolment, trust: Trust, answered: dict[str, int]) -> None:
+        """`answered` is where answers are counted: `joined`, `renewed`, `refused`."""
+        self._admission = Admission(settings)
         self._trust = trust
         self._threads = ThreadPoolExecutor(2, "enrol")  # of its own: strangers do not hold up events
         self._joins = Rate(per_s=_SOURCE_PER_S, burst=_SOURCE_BURST)
@@ -62,8 +64,7 @@ class Enrolling:
         self._said = Rate(per_s=_SAID_PER_S, burst=_SAID_BURST)
         self._unsaid = 0
         self._swept_s = -_SWEEP_S
-        self.answered = {"joined": 0, "renewed": 0, "refused": 0}
-        """How many since the start."""
+        self._answered = answered
 
     def join_handler(self) -> Handler:
         """Return the service for strangers as gRPC takes it."""
@@ -94,7 +95,8 @@ class Enrolling:
 
     async def _join(self, request: enrol_pb2.JoinRequest, context: Context) -> enrol_pb2.Membership:
         source = _source(context)
-        return await self._answer(partial(self._admission.join, request, source), self._joins, source, context)
+        work = partial(self._admission.join, request, source)
+        return await self._answer(work, self._joins, network_of(source), context)
 
     async def _renew(self, request: enrol_pb2.RenewRequest, context: Context) -> enrol_pb2.Membership:
         properties = context.auth_context()
@@ -122,7 +124,7 @@ class Enrolling:
         except (StateError, OSError) as exc:
             _log.error("no certificate for %s: %s", context.peer(), exc)
             return await self._refuse(context, grpc.StatusCode.UNAVAILABLE, "the collector cannot sign now")
-        self.answered[line.what] += 1
+        self._answered[line.what] += 1
         self.sweep()
         until = f"{line.ends_at:%Y-%m-%d}"
         said = (line.what, line.host, line.by, line.source, line.serial, until)
@@ -130,7 +132,7 @@ class Enrolling:
         return membership
 
     async def _refuse(self, context: Context, code: grpc.StatusCode, text: str) -> NoReturn:
-        self.answered["refused"] += 1
+        self._answered["refused"] += 1
         if self._said.allows("", time.monotonic()):
             more = f" ({self._unsaid} more were not told)" if self._unsaid else ""
             _log.warning("no certificate for %s: %s%s", context.peer(), text, more)

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from ipaddress import IPv4Address
+from ipaddress import ip_address
+from ipaddress import ip_network
+from urllib.parse import unquote
 
 SOURCES_MAX = 10_000  # who asked longest ago is forgotten first, and starts afresh
+
+
+def network_of(source: str) -> str:
+    """Return what of an address, as gRPC writes it, is limited: of IPv6 the /64, as anybody has all of it."""
+    try:
+        address = ip_address(unquote(source).removeprefix("ipv4:").removeprefix("ipv6:").strip("[]"))
+    except ValueError:  # a unix socket
+        return source
+    if isinstance(address, IPv4Address) or address.ipv4_mapped is not None:
+        return source
+    return str(ip_network((address, 64), strict=False))
 
 
 class Rate:

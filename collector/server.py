@@ -151,7 +151,7 @@ class Server:
         )
         bound = _bind(self._server, self._config.address, keeping.trust)
         _share(bound, self._config.socket_group)
-        self._strangers = await strangers.opened(self._config.enrolment, keeping.trust, self._server)
+        self._strangers = await strangers.opened(self._config.enrolment, keeping, self._server)
         await self._server.start()
         works: dict[str, Coroutine[object, object, None]] = {
             "tidying event files": tidy_for_ever(keeping),

@@ -10,6 +10,7 @@ from collector.address import require_free
 from collector.config import Enrolment
 from collector.enrol import Enrolling
 from collector.errors import AddressError
+from collector.keeping import Keeping
 from collector.trust import Trust
 
 _OPTIONS = [
@@ -29,11 +30,12 @@ _log = logging.getLogger(__name__)
 class Strangers:
     """Serves them, from `open` to `close`; belongs to one event loop."""
 
-    def __init__(self, settings: Enrolment, trust: Trust) -> None:
+    def __init__(self, settings: Enrolment, trust: Trust, answered: dict[str, int]) -> None:
+        """`answered` is where answers are counted."""
         self._settings = settings
         self._trust = trust
         self._server: grpc.aio.Server | None = None
-        self.enrolling = Enrolling(settings, trust)
+        self.enrolling = Enrolling(settings, trust, answered)
 
     async def open(self) -> None:
         """Listen. Raises AddressError."""
@@ -55,11 +57,11 @@ class Strangers:
         self.enrolling.close()
 
 
-async def opened(settings: Enrolment | None, trust: Trust | None, server: grpc.aio.Server) -> Strangers | None:
+async def opened(settings: Enrolment | None, keeping: Keeping, server: grpc.aio.Server) -> Strangers | None:
     """Open the port if there is to be one, and serve renewals on `server`, among members. Raises AddressError."""
-    if settings is None or trust is None:
+    if settings is None or keeping.trust is None:
         return None
-    made = Strangers(settings, trust)
+    made = Strangers(settings, keeping.trust, keeping.hub.enrolments)
     server.add_generic_rpc_handlers((made.enrolling.renew_handler(),))
     await made.open()
     return made

@@ -71,6 +71,8 @@ class Hub:
         self.events = 0
         self.finding_delay_ns = 0
         """Of the latest finding, from its deed to here; two clocks, held to 0 at least."""
+        self.enrolments = {"joined": 0, "renewed": 0, "refused": 0}
+        """How many hosts that wanted a certificate were answered, and how."""
         self._watchers: set[Watcher] = set()
         self._agents: dict[AgentKey, Seen] = {}
 

@@ -80,8 +80,7 @@ class Folder:
         """Let go of the certificate and its key, the copies of before among them. Raises OSError."""
         with suppress(FileNotFoundError):
             self.current.unlink()
-        for pending in self.path.glob("pending-*.key"):
-            pending.unlink()
+        self._forget_pending()
         self._prune(None)
 
     def pending(self, machine: Machine) -> Path:
@@ -103,9 +102,12 @@ class Folder:
         link.symlink_to(name)
         link.replace(self.current)
         _sync(self.path)
-        for pending in self.path.glob("pending-*.key"):
-            pending.unlink()
+        self._forget_pending()
         self._prune(name)
+
+    def _forget_pending(self) -> None:
+        for pending in self.path.glob("pending-*.key*"):  # `.new` is of one that was killed while it wrote
+            pending.unlink()
 
     def _prune(self, but: str | None) -> None:
         for old in self.path.glob("*-*"):

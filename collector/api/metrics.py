@@ -59,6 +59,11 @@ class Metrics:
         yield GaugeMetricFamily(_P + "streams", "Streams of agents that are open here.", hub.connected())
         about = "From the latest finding's deed to its being durable here."
         yield GaugeMetricFamily(_P + "finding_delay_seconds", about, hub.finding_delay_ns / _NS_PER_S)
+        about = "Hosts that wanted a certificate, by what became of it, since this collector started."
+        enrolments = CounterMetricFamily(_P + "enrolments", about, labels=["answer"])
+        for answer, count in hub.enrolments.items():
+            enrolments.add_metric([answer], count)
+        yield enrolments
 
     def _agents(self) -> Iterator[Metric]:
         now_ns = self._desk.now_ns()

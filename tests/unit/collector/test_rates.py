@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from collector import rates
 from collector.rates import Rate
+from collector.rates import network_of
 
 
 def test_a_burst_then_a_rate_for_each_source() -> None:
@@ -21,3 +24,18 @@ def test_sources_are_bounded() -> None:
     for number in range(rates.SOURCES_MAX + 5):
         rate.allows(str(number), 0.0)
     assert rates.SOURCES_MAX == len(rate._left)
+
+
+@pytest.mark.parametrize(
+    ("source", "network"),
+    [
+        ("ipv4:198.51.100.7", "ipv4:198.51.100.7"),
+        ("ipv6:%5B2001:db8:1:2:3:4:5:6%5D", "2001:db8:1:2::/64"),
+        ("ipv6:%5B2001:db8:1:2::1%5D", "2001:db8:1:2::/64"),
+        ("ipv6:%5B::ffff:198.51.100.7%5D", "ipv6:%5B::ffff:198.51.100.7%5D"),
+        ("unix", "unix"),
+    ],
+)
+def test_all_addresses_of_one_sender_are_one_source(source: str, network: str) -> None:
+    """Whoever has an IPv6 address has 2^64 of them."""
+    assert network == network_of(source)

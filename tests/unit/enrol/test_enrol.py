@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import socket
+import ssl
 import stat
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from typing import Any
 import grpc
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent.cli import main
 from agent.commands import _identity
@@ -45,6 +48,8 @@ from agent.enrol.identity import this_machine
 from agent.enrol.keeper import Keeper
 from agent.enrol.keeper import Way
 from agent.errors import ConfigError
+from collector.api import tokens as api_tokens
+from collector.api.desk import Desk
 from collector.authority import Authority
 from collector.certificates import Role
 from collector.certificates import Wish
@@ -71,6 +76,7 @@ class Site:
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str] | None = None) -> None:
         self.pki = folder / "pki"
         self.enrolment = f"127.0.0.1:{free_port()}"
+        self.api = f"127.0.0.1:{free_port()}"
         authority = Authority(self.pki)
         authority.init("test")
         made = authority.issue(Wish(Role.COLLECTOR, ("127.0.0.1",), 30))
@@ -80,8 +86,22 @@ class Site:
             folder,
             f'[tls]\nca_file = "{authority.bundle}"\ncert_file = "{folder}/collector.pem"\n'
             f'key_file = "{folder}/collector.key"\ncrl_file = "{authority.crl}"\n'
-            f'[enrolment]\nlisten = "{self.enrolment}"\nauthority_dir = "{self.pki}"\n',
+            f'[enrolment]\nlisten = "{self.enrolment}"\nauthority_dir = "{self.pki}"\n'
+            f'[api]\naddress = "{self.api}"\n',
         )
+        self.bundle = authority.bundle
+
+    def answered(self) -> dict[str, float]:
+        """Return how many hosts were answered, and how, as Prometheus reads it."""
+        desk = Desk(self.collector.state_dir, None, time.time_ns)
+        with desk.writing() as sql:
+            token = api_tokens.create(sql, api_tokens.Wish("all", "read", 1), time.time_ns())
+        desk.close()
+        request = urllib.request.Request(f"https://{self.api}/metrics", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=self.bundle)) as reply:
+            families = list(text_string_to_metric_families(reply.read().decode()))
+        samples = next(family.samples for family in families if family.name == "vedette_collector_enrolments")
+        return {sample.labels["answer"]: sample.value for sample in samples}
 
     def token(self, capsys: pytest.CaptureFixture[str], *options: str) -> str:
         capsys.readouterr()
@@ -125,6 +145,7 @@ def welcomed(folder: Path, host: str) -> bool:
 def test_a_host_joins_reports_and_renews(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From a token to a stream; its key is for root alone; what the log says names it; a revoked one is sent away."""
     folder = tmp_path / "identity"
+    before = site.answered()
     outcome = errands.send(errand(folder, site.token(capsys)))
     assert (True, False) == (outcome.done, outcome.refused), outcome.text
     assert f"signed for host {HOST}, 30.0 days" in outcome.text
@@ -148,6 +169,8 @@ def test_a_host_joins_reports_and_renews(site: Site, tmp_path: Path, capsys: pyt
     assert (False, True) == (late.done, late.refused)
     assert "is revoked" in late.text
     assert any("no certificate for" in line and "is revoked" in line for line in site.collector.lines)
+    after = site.answered()
+    assert {"joined": 1, "renewed": 0, "refused": 2} == {what: after[what] - before[what] for what in after}
     again = errands.send(errand(tmp_path / "again", site.token(capsys)))
     assert (False, True) == (again.done, again.refused)
     assert "vedette pki allow" in again.text
